@@ -1,0 +1,118 @@
+//! The one error of everything that is not a hot path.
+
+use std::fmt;
+use std::io;
+
+/// The result of the operations that set things up or take them down.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an operation failed: a [kind](ErrorKind), the object that it concerned, and the cause.
+///
+/// Hot operations have errors of their own that give the value back
+/// ([`SendError`](crate::SendError), [`RecvError`](crate::RecvError)).
+pub struct Error {
+    inner: Box<Inner>,
+}
+
+struct Inner {
+    kind: ErrorKind,
+    object: String,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What kind of failure an [`Error`] reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The operating system refused; the cause is the `io::Error`.
+    Os,
+    /// A named limit was reached: file descriptors, processes, participants, blocks, sizes.
+    Limit,
+    /// There is not enough memory.
+    Memory,
+    /// Bytes in shared memory are not what they must be: another participant wrote over them.
+    Corrupt,
+    /// A value could not be turned into bytes, or bytes not into a value.
+    Codec,
+    /// A handle was used where it does not belong: serialized outside a parcel, or after it moved.
+    Misuse,
+    /// The handle was inherited by `fork` and belongs to the other process.
+    Forked,
+    /// The function is not in the program's own image, so another process could not find it.
+    Image,
+    /// A process could not be started.
+    Spawn,
+    /// The other side is gone.
+    Disconnected,
+    /// The deadline passed.
+    Timeout,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, object: impl Into<String>) -> Self {
+        Self { inner: Box::new(Inner { kind, object: object.into(), source: None }) }
+    }
+
+    pub(crate) fn because(
+        mut self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        self.inner.source = Some(source.into());
+        self
+    }
+
+    /// The kind of failure.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.inner.kind
+    }
+
+    /// The `errno` behind this error, if the operating system was the cause.
+    #[must_use]
+    pub fn raw_os_error(&self) -> Option<i32> {
+        self.inner.source.as_ref()?.downcast_ref::<io::Error>()?.raw_os_error()
+    }
+}
+
+/// Says of an `io::Error` what was being done, and to what.
+pub(crate) trait Context<T> {
+    fn context(self, object: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T> Context<T> for io::Result<T> {
+    fn context(self, object: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|cause| {
+            let kind = match cause.raw_os_error() {
+                Some(libc::EMFILE | libc::ENFILE | libc::ETOOMANYREFS | libc::EAGAIN) => {
+                    ErrorKind::Limit
+                }
+                Some(libc::ENOMEM | libc::ENOSPC) => ErrorKind::Memory,
+                Some(libc::ETIMEDOUT) => ErrorKind::Timeout,
+                _ => ErrorKind::Os,
+            };
+            Error::new(kind, object()).because(cause)
+        })
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.inner.source {
+            Some(source) => write!(f, "{}: {source}", self.inner.object),
+            None => f.write_str(&self.inner.object),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Error({:?}: {self})", self.inner.kind)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        let source = self.inner.source.as_deref()?;
+        Some(source as &(dyn std::error::Error + 'static))
+    }
+}

@@ -1,0 +1,11 @@
+//! Python's `multiprocessing` for Rust, over mmap'd shared memory.
+
+#![allow(dead_code, unused_imports)] // while the rooms are being built
+
+mod error;
+mod shim;
+mod sys;
+
+mod raw;
+
+pub use error::{Error, ErrorKind, Result};

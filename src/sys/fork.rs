@@ -1,0 +1,81 @@
+//! Notices that this process is a fork of the one that made a handle.
+//!
+//! One page is marked `MADV_WIPEONFORK`: the kernel gives a forked child a page of zeros in its
+//! place, so a single load tells, without a system call, and also when the fork was made behind
+//! our back. The first look in a child takes a number that no ancestor had.
+#![allow(unsafe_code)]
+#![allow(clippy::disallowed_types, reason = "the word belongs to sys; nothing is modelled on it")]
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Which process this is among those that came from one another by `fork`. Never 0.
+pub(crate) fn generation() -> u32 {
+    let page = page();
+    // Relaxed: a process sees its own page; the kernel wipes it before the child's first instruction.
+    match page.load(Ordering::Relaxed) {
+        0 => renew(page),
+        known => known,
+    }
+}
+
+/// The word in the wiped page.
+fn page() -> &'static AtomicU32 {
+    static PAGE: OnceLock<&'static AtomicU32> = OnceLock::new();
+    PAGE.get_or_init(map)
+}
+
+#[cold]
+fn renew(page: &AtomicU32) -> u32 {
+    // Two processes alive at once never share a pid in one namespace, and 0 is no pid.
+    let mine = std::process::id();
+    page.store(mine, Ordering::Relaxed);
+    mine
+}
+
+#[cold]
+fn map() -> &'static AtomicU32 {
+    const SIZE: usize = 4096;
+    // SAFETY: a new private anonymous mapping, placed by the kernel, aliases nothing.
+    let page = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            SIZE,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        )
+    };
+    if page == libc::MAP_FAILED {
+        // Without the page no fork is noticed; a static word keeps everything else going.
+        static UNWIPED: AtomicU32 = AtomicU32::new(0);
+        return &UNWIPED;
+    }
+    // SAFETY: advice on a mapping of our own; a kernel below 4.14 refuses, and forks go unnoticed.
+    unsafe { libc::madvise(page, SIZE, libc::MADV_WIPEONFORK) };
+    // SAFETY: the mapping is zeroed, aligned, writable and never unmapped.
+    unsafe { &*page.cast::<AtomicU32>() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fork_is_another_generation() {
+        let mine = generation();
+        assert_eq!(mine, generation());
+        // SAFETY: the child calls nothing but async-signal-safe functions before it leaves.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let differs = generation() != mine;
+            // SAFETY: leaves at once, running nothing of the parent's.
+            unsafe { libc::_exit(i32::from(differs)) };
+        }
+        let mut status = 0;
+        // SAFETY: our own child, waited for once.
+        unsafe { libc::waitpid(child, &raw mut status, 0) };
+        assert_eq!(libc::WEXITSTATUS(status), 1);
+    }
+}

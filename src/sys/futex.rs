@@ -1,0 +1,138 @@
+//! `futex(2)` and `futex_waitv(2)` on words that processes share, so never `FUTEX_PRIVATE_FLAG`.
+#![allow(unsafe_code)]
+#![allow(clippy::disallowed_types, reason = "this and shim are the two doors to atomics")]
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+/// `struct futex_waitv` of linux/futex.h.
+#[repr(C)]
+struct WaitV {
+    val: u64,
+    uaddr: u64,
+    flags: u32,
+    reserved: u32,
+}
+
+/// `FUTEX2_SIZE_U32`, shared.
+const FUTEX_32: u32 = 2;
+
+/// Sleeps while `*word == expected`, at most for `timeout`. Returns for any reason; look again.
+pub(crate) fn wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) {
+    let time = timeout.map(timespec);
+    let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: `word` is a live, aligned u32; the kernel only reads it. FUTEX_WAIT takes a relative time.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, expected, time) };
+}
+
+/// Sleeps while both words hold what is expected of them, at most for `timeout`.
+///
+/// Below Linux 5.16, or where a filter denies the call, it waits on the first word alone.
+pub(crate) fn wait_two(
+    first: (&AtomicU32, u32),
+    second: (&AtomicU32, u32),
+    timeout: Option<Duration>,
+) {
+    static DENIED: AtomicBool = AtomicBool::new(false);
+    // Relaxed: a stale answer costs one more failing call.
+    if DENIED.load(Ordering::Relaxed) {
+        return wait(first.0, first.1, timeout);
+    }
+    let entry = |(word, val): (&AtomicU32, u32)| WaitV {
+        val: u64::from(val),
+        uaddr: word.as_ptr() as u64,
+        flags: FUTEX_32,
+        reserved: 0,
+    };
+    let words = [entry(first), entry(second)];
+    let deadline = timeout.map(absolute);
+    let deadline = deadline.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: `words` and the deadline outlive the call; the kernel only reads the two live words.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_futex_waitv,
+            words.as_ptr(),
+            2_u32,
+            0_u32,
+            deadline,
+            libc::CLOCK_MONOTONIC,
+        )
+    };
+    if done >= 0 {
+        return;
+    }
+    let cause = io::Error::last_os_error().raw_os_error();
+    if matches!(cause, Some(libc::ENOSYS | libc::EPERM)) {
+        DENIED.store(true, Ordering::Relaxed);
+        wait(first.0, first.1, timeout);
+    }
+}
+
+/// Wakes up to `count` sleepers on `word`, and says how many woke.
+pub(crate) fn wake(word: &AtomicU32, count: i32) -> usize {
+    // SAFETY: FUTEX_WAKE uses the address only as a key.
+    let woken = unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, count) };
+    usize::try_from(woken).unwrap_or(0)
+}
+
+fn timespec(time: Duration) -> libc::timespec {
+    libc::timespec {
+        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(time.subsec_nanos()),
+    }
+}
+
+/// `timeout` from now on `CLOCK_MONOTONIC`, with the carry of the nanoseconds.
+fn absolute(timeout: Duration) -> libc::timespec {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is a valid place for a timespec.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    let now = Duration::new(
+        u64::try_from(now.tv_sec).unwrap_or(0),
+        u32::try_from(now.tv_nsec).unwrap_or(0),
+    );
+    timespec(now.saturating_add(timeout))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    #[test]
+    fn a_word_that_changed_is_not_waited_for() {
+        let (a, b) = (AtomicU32::new(1), AtomicU32::new(2));
+        wait(&a, 0, None);
+        wait_two((&a, 0), (&b, 2), None);
+        wait_two((&a, 1), (&b, 0), None);
+    }
+
+    #[test]
+    fn a_timeout_ends_both_waits() {
+        let (a, b) = (AtomicU32::new(0), AtomicU32::new(0));
+        let short = Duration::from_millis(5);
+        let start = Instant::now();
+        wait(&a, 0, Some(short));
+        wait_two((&a, 0), (&b, 0), Some(short));
+        assert!(start.elapsed() >= short);
+    }
+
+    #[test]
+    fn either_word_wakes_a_double_wait() {
+        for second in [false, true] {
+            let words = Arc::new((AtomicU32::new(0), AtomicU32::new(0)));
+            let theirs = Arc::clone(&words);
+            let sleeper = std::thread::spawn(move || {
+                while theirs.0.load(Ordering::Acquire) + theirs.1.load(Ordering::Acquire) == 0 {
+                    wait_two((&theirs.0, 0), (&theirs.1, 0), None);
+                }
+            });
+            let word = if second { &words.1 } else { &words.0 };
+            word.store(1, Ordering::Release);
+            wake(word, 1);
+            sleeper.join().unwrap();
+        }
+    }
+}

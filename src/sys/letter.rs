@@ -1,0 +1,173 @@
+//! Letters: bytes of any length with any number of fds, over a socket that has limits on both.
+//!
+//! A letter is one packet where it can be. Bytes beyond [`INLINE_MAX`] travel in a sealed memfd,
+//! and fds beyond what a packet carries in further packets behind the first.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use super::clock::Deadline;
+use super::memfd;
+use super::socket::{self, FDS_PER_PACKET_MAX};
+
+/// More bytes than this travel in a memfd. Small enough to fit twice in a default socket buffer.
+pub(crate) const INLINE_MAX: usize = 60 << 10;
+
+/// More fds than this no letter carries: the limit on open files is lower on most machines.
+pub(crate) const FDS_MAX: usize = 1 << 16;
+
+const INLINE: u32 = 0x4d50_4c31;
+const IN_MEMFD: u32 = 0x4d50_4c32;
+const MORE_FDS: u32 = 0x4d50_4c33;
+
+/// Tag and number of fds, little endian; then the bytes.
+const HEADER: usize = 8;
+
+/// What a letter brought.
+#[derive(Debug, Default)]
+pub(crate) struct Letter {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) fds: Vec<OwnedFd>,
+}
+
+/// Sends a letter. On error it may have been sent in part: do not use the socket for another.
+pub(crate) fn send(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    fds: &[BorrowedFd<'_>],
+    deadline: Deadline,
+) -> io::Result<()> {
+    if fds.len() > FDS_MAX {
+        return Err(io::Error::from_raw_os_error(libc::ETOOMANYREFS));
+    }
+    let spilled = if bytes.len() > INLINE_MAX { Some(memfd::holding(bytes)?) } else { None };
+    let mut all: Vec<BorrowedFd<'_>> = Vec::with_capacity(fds.len() + 1);
+    all.extend(spilled.iter().map(AsFd::as_fd));
+    all.extend_from_slice(fds);
+    let (tag, body) = if spilled.is_some() { (IN_MEMFD, &[][..]) } else { (INLINE, bytes) };
+    let split = all.len().min(FDS_PER_PACKET_MAX);
+    socket::send(socket, &[&header(tag, all.len()), body], &all[..split], deadline)?;
+    for fds in all[split..].chunks(FDS_PER_PACKET_MAX) {
+        socket::send(socket, &[&header(MORE_FDS, fds.len())], fds, deadline)?;
+    }
+    Ok(())
+}
+
+/// Receives a letter; `None` means that the peer is gone and nothing is left.
+pub(crate) fn receive(socket: BorrowedFd<'_>, deadline: Deadline) -> io::Result<Option<Letter>> {
+    let mut packet = vec![0; HEADER + INLINE_MAX];
+    let first = socket::receive(socket, &mut packet, deadline)?;
+    if first.length == 0 && first.fds.is_empty() {
+        return Ok(None);
+    }
+    let (tag, count) = parse(packet.get(..first.length).ok_or_else(malformed)?)?;
+    let mut fds = first.fds;
+    let mut more = [0; HEADER];
+    while fds.len() < count {
+        let next = socket::receive(socket, &mut more, deadline)?;
+        let (tag, added) = parse(more.get(..next.length).ok_or_else(malformed)?)?;
+        if tag != MORE_FDS || added != next.fds.len() || added == 0 {
+            return Err(malformed());
+        }
+        fds.extend(next.fds);
+    }
+    if fds.len() != count {
+        return Err(malformed());
+    }
+    let bytes = match tag {
+        INLINE => {
+            packet.truncate(first.length);
+            packet.drain(..HEADER);
+            packet
+        }
+        IN_MEMFD if count > 0 => memfd::contents(fds.remove(0).as_fd())?,
+        _ => return Err(malformed()),
+    };
+    Ok(Some(Letter { bytes, fds }))
+}
+
+fn header(tag: u32, fds: usize) -> [u8; HEADER] {
+    let mut header = [0; HEADER];
+    header[..4].copy_from_slice(&tag.to_le_bytes());
+    // No letter has more than FDS_MAX + 1 of them.
+    header[4..].copy_from_slice(&(fds as u32).to_le_bytes());
+    header
+}
+
+fn parse(packet: &[u8]) -> io::Result<(u32, usize)> {
+    let word = |at: usize| -> Option<u32> {
+        Some(u32::from_le_bytes(packet.get(at..at + 4)?.try_into().ok()?))
+    };
+    let (Some(tag), Some(count)) = (word(0), word(4)) else { return Err(malformed()) };
+    let count = count as usize;
+    if count <= FDS_MAX + 1 { Ok((tag, count)) } else { Err(malformed()) }
+}
+
+fn malformed() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the packet is not one of multiproc's")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn soon() -> Deadline {
+        Deadline::after(Duration::from_secs(10))
+    }
+
+    #[test]
+    fn letters_of_every_size_arrive_whole() {
+        let (here, there) = socket::pair().unwrap();
+        for size in [0, 1, INLINE_MAX, INLINE_MAX + 1, 5 << 20] {
+            let bytes: Vec<u8> = (0..size).map(|i| i as u8).collect();
+            send(here.as_fd(), &bytes, &[], soon()).unwrap();
+            let letter = receive(there.as_fd(), soon()).unwrap().unwrap();
+            assert!(letter.bytes == bytes, "{size} bytes came back changed");
+            assert!(letter.fds.is_empty());
+        }
+    }
+
+    #[test]
+    fn more_fds_than_a_packet_carries_arrive_in_order() {
+        let (here, there) = socket::pair().unwrap();
+        for count in [1, 252, 253, 254, 700] {
+            let sent: Vec<OwnedFd> =
+                (0..count as u32).map(|i| memfd::holding(&i.to_le_bytes()).unwrap()).collect();
+            let borrowed: Vec<BorrowedFd<'_>> = sent.iter().map(AsFd::as_fd).collect();
+            for bytes in [&b"few"[..], &[1; INLINE_MAX + 9]] {
+                send(here.as_fd(), bytes, &borrowed, soon()).unwrap();
+                let letter = receive(there.as_fd(), soon()).unwrap().unwrap();
+                assert_eq!(letter.bytes, bytes);
+                assert_eq!(letter.fds.len(), count);
+                for (i, fd) in letter.fds.iter().enumerate() {
+                    let held = memfd::contents(fd.as_fd()).unwrap();
+                    assert_eq!(held, (i as u32).to_le_bytes());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_gone_peer_is_none_and_silence_is_a_timeout() {
+        let (here, there) = socket::pair().unwrap();
+        let timeout = receive(there.as_fd(), Deadline::after(Duration::ZERO)).unwrap_err();
+        assert_eq!(timeout.raw_os_error(), Some(libc::ETIMEDOUT));
+        drop(here);
+        assert!(receive(there.as_fd(), soon()).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_foreign_packet_is_refused() {
+        let (here, there) = socket::pair().unwrap();
+        for packet in [&b"x"[..], b"not a letter of ours", &header(MORE_FDS, 0), &header(INLINE, 9)]
+        {
+            socket::send(here.as_fd(), &[packet], &[], soon()).unwrap();
+        }
+        for _ in 0..3 {
+            assert!(receive(there.as_fd(), soon()).is_err());
+        }
+        drop(here);
+        assert!(receive(there.as_fd(), soon()).is_err());
+    }
+}

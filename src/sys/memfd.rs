@@ -1,0 +1,141 @@
+//! Sealed anonymous memory: no name, nothing in a file system, freed by the kernel with its last user.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::fcntl::{FallocateFlags, FcntlArg, OFlag, SealFlag, fallocate, fcntl, open};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::{Mode, fstat};
+use nix::unistd::ftruncate;
+
+/// Nobody may resize the memory under a mapping, nor undo that.
+const SEALS: SealFlag =
+    SealFlag::F_SEAL_SHRINK.union(SealFlag::F_SEAL_GROW).union(SealFlag::F_SEAL_SEAL);
+
+/// From this many bytes on, a reservation is worth a look at what is left: 16 MiB.
+const LARGE: u64 = 16 << 20;
+
+/// Makes `size` bytes of sealed memory without pages; [`reserve`] gives them pages.
+pub(crate) fn create(name: &CStr, size: u64) -> io::Result<OwnedFd> {
+    let length = i64::try_from(size).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))?;
+    let memory = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+    ftruncate(&memory, length)?;
+    fcntl(&memory, FcntlArg::F_ADD_SEALS(SEALS))?;
+    Ok(memory)
+}
+
+/// Gives pages to a range, so that running out of memory is an error here and not a signal later.
+///
+/// The kernel would hand out page after page until it has to kill somebody, so a large range is
+/// first compared with what the machine says is left.
+pub(crate) fn reserve(memory: BorrowedFd<'_>, offset: u64, length: u64) -> io::Result<()> {
+    if length >= LARGE && available().is_some_and(|available| length > available) {
+        return Err(io::Error::from_raw_os_error(libc::ENOMEM));
+    }
+    range(FallocateFlags::empty(), memory, offset, length)
+}
+
+/// Gives the pages of a range back; it reads as zeros from now on.
+pub(crate) fn release(memory: BorrowedFd<'_>, offset: u64, length: u64) -> io::Result<()> {
+    let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    range(punch, memory, offset, length)
+}
+
+/// How many bytes the machine can still give without swapping, by its own account (proc(5)).
+fn available() -> Option<u64> {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+fn range(flags: FallocateFlags, memory: BorrowedFd<'_>, at: u64, length: u64) -> io::Result<()> {
+    let too_far = |_| io::Error::from_raw_os_error(libc::EFBIG);
+    let at = i64::try_from(at).map_err(too_far)?;
+    let length = i64::try_from(length).map_err(too_far)?;
+    loop {
+        match fallocate(memory, flags, at, length) {
+            Err(nix::errno::Errno::EINTR) => {}
+            done => return Ok(done?),
+        }
+    }
+}
+
+/// The size of memory that came from outside, once it is certain that nobody can change it.
+pub(crate) fn sealed_size(memory: BorrowedFd<'_>) -> io::Result<u64> {
+    let seals = SealFlag::from_bits_retain(fcntl(memory, FcntlArg::F_GET_SEALS)?);
+    if !seals.contains(SEALS) {
+        return Err(io::Error::other("the memory is not sealed against resizing"));
+    }
+    u64::try_from(fstat(memory)?.st_size).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
+}
+
+/// Opens the same memory once more, as a new open file description with locks of its own.
+pub(crate) fn reopen(memory: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", memory.as_raw_fd());
+    Ok(open(path.as_str(), OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?)
+}
+
+/// Makes a memfd that holds exactly `bytes`, for what is too large for a socket.
+pub(crate) fn holding(bytes: &[u8]) -> io::Result<OwnedFd> {
+    let size = bytes.len() as u64;
+    let memory = create(c"multiproc-letter", size)?;
+    if size > 0 {
+        reserve(memory.as_fd(), 0, size)?;
+    }
+    let mut written = 0;
+    while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+        let at = i64::try_from(written).map_err(io::Error::other)?;
+        written += nix::sys::uio::pwrite(&memory, rest, at)?;
+    }
+    Ok(memory)
+}
+
+/// Reads all of a sealed memfd into private memory.
+pub(crate) fn contents(memory: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
+    let size = usize::try_from(sealed_size(memory)?).map_err(io::Error::other)?;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(size).map_err(|_| io::Error::from_raw_os_error(libc::ENOMEM))?;
+    bytes.resize(size, 0);
+    let mut read = 0;
+    while read < size {
+        let at = i64::try_from(read).map_err(io::Error::other)?;
+        match nix::sys::uio::pread(memory, &mut bytes[read..], at)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            more => read += more,
+        }
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sealed_memory_cannot_be_resized_and_says_so() {
+        let memory = create(c"test", 8192).unwrap();
+        assert_eq!(sealed_size(memory.as_fd()).unwrap(), 8192);
+        assert!(ftruncate(&memory, 4096).is_err());
+        assert!(ftruncate(&memory, 16384).is_err());
+    }
+
+    #[test]
+    fn unsealed_memory_is_refused() {
+        let memory = memfd_create(c"open", MFdFlags::MFD_CLOEXEC).unwrap();
+        assert!(sealed_size(memory.as_fd()).is_err());
+    }
+
+    #[test]
+    fn bytes_come_back_from_a_memfd() {
+        for bytes in [Vec::new(), vec![7_u8; 3 << 20]] {
+            assert_eq!(contents(holding(&bytes).unwrap().as_fd()).unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn more_memory_than_there_is_is_an_error() {
+        let memory = create(c"huge", 1 << 50).unwrap();
+        assert!(reserve(memory.as_fd(), 0, 1 << 50).is_err());
+    }
+}
