@@ -8,4 +8,7 @@ mod sys;
 
 mod raw;
 
+#[cfg(not(multiproc_loom))]
+mod transfer;
+
 pub use error::{Error, ErrorKind, Result};

@@ -1,2 +1,5 @@
 //! Room 2: state machines in place. `repr(C)`, address-free, no fd, no allocation, no sleep but in
 //! `wait`. Whatever maps them into memory, a segment or a model, the code is the same.
+
+#[cfg(all(test, multiproc_loom))]
+mod tests;

@@ -1,0 +1,59 @@
+//! The harness of the models: counts the executions, prints them, and breaks one step at a time.
+//!
+//! A model proves nothing until its execution count says so: loom's reduction keeps only the last
+//! access to an atomic per thread, so "load, then CAS" hides races of that CAS. Call [`race`] before
+//! such an access where the counts stay suspiciously low.
+
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering as Std};
+
+use loom::sync::atomic::AtomicUsize as LoomUsize;
+
+/// Explores `body` with at most `preemptions` preemptions an execution and prints the count.
+///
+/// `MULTIPROC_PREEMPTIONS` overrides the bound, for a deeper look by hand.
+pub(crate) fn model(name: &str, preemptions: usize, body: impl Fn() + Send + Sync + 'static) {
+    let bound = std::env::var("MULTIPROC_PREEMPTIONS").ok().and_then(|bound| bound.parse().ok());
+    let bound = bound.unwrap_or(preemptions);
+    let executions = std::sync::Arc::new(AtomicUsize::new(0));
+    let counter = std::sync::Arc::clone(&executions);
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(bound);
+    builder.max_branches = 50_000;
+    let start = std::time::Instant::now();
+    builder.check(move || {
+        counter.fetch_add(1, Std::Relaxed);
+        body();
+    });
+    let executions = executions.load(Std::Relaxed);
+    println!("model {name}: {executions} executions, bound {bound}, {:.1?}", start.elapsed());
+    assert!(executions > 1, "{name}: one execution proves nothing");
+}
+
+/// A common word that makes two threads' next accesses a race in loom's eyes. Synchronises nothing.
+pub(crate) fn race(word: &LoomUsize) {
+    word.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+}
+
+/// Runs each `(mutant, test)` in a process of its own and demands that the test fails.
+///
+/// A mutant is `label/Ordering`, `label/fence`, `label/light`, `label/heavy` or the name given to
+/// `shim::mutant`. `test` is the full path of a test of this crate.
+pub(crate) fn expect_caught(mutants: &[(&str, &str)]) {
+    let this = std::env::current_exe().unwrap();
+    let mut survivors = Vec::new();
+    for (mutant, test) in mutants {
+        let run = Command::new(&this)
+            .args(["--exact", test, "--test-threads=1"])
+            .env("MULTIPROC_MUTANT", mutant)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&run.stdout);
+        assert!(!said.contains("running 0 tests"), "no test is called {test}");
+        println!("mutant {mutant}: {}", if run.status.success() { "SURVIVED" } else { "caught" });
+        if run.status.success() {
+            survivors.push(*mutant);
+        }
+    }
+    assert!(survivors.is_empty(), "mutants that no model caught: {survivors:?}");
+}
