@@ -1,0 +1,150 @@
+//! Who is attached: one entry a participant, which is a process, or a parcel on its way to one.
+//!
+//! An entry says *that* somebody is there; whether he still lives is asked of the kernel (the lease
+//! on the byte of the entry's number), never of a pid, a clock or a heartbeat.
+//!
+//! ```text
+//! word:  63        32 31           8 7      0
+//!       [ generation | reaper + 1   | state  ]
+//!
+//! FREE(g)      -> LIVE(g)        by whoever holds the lease of this entry
+//! LIVE(g)      -> FREE(g + 1)    by the participant itself, having given everything back
+//! LIVE(g)      -> REAPING(g, r)  by r, who saw that the lease is free
+//! REAPING(g,r) -> REAPING(g, s)  by s, who saw that the lease of r is free
+//! REAPING(g,r) -> FREE(g + 1)    by r, as the last thing it does
+//! ```
+//!
+//! Reaping may stop after any step: whoever comes next starts again, for every step is idempotent.
+
+use crate::shim::{AtomicU32, AtomicU64, Ordering::*, at, mutant};
+
+/// How many participants one segment can have at once, parcels on their way included.
+#[cfg(not(multiproc_loom))]
+pub(crate) const PARTICIPANTS_MAX: u32 = 1024;
+#[cfg(multiproc_loom)]
+pub(crate) const PARTICIPANTS_MAX: u32 = 128;
+
+const FREE: u64 = 0;
+const LIVE: u64 = 1;
+const REAPING: u64 = 2;
+
+const STATE: u64 = 0xff;
+const REAPER: u64 = 0xff_ffff << 8;
+const GENERATION: u64 = 1 << 32;
+
+/// One entry of the table. Zeroed memory is a free entry.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub(crate) struct Participant {
+    word: AtomicU64,
+    /// For people who look; nothing is decided by it.
+    pid: AtomicU32,
+}
+
+/// The right to give back what a dead participant held, and the duty to say when it is done.
+#[derive(Debug)]
+#[must_use = "an entry that is not finished stays occupied until its reaper dies"]
+pub(crate) struct Reap {
+    word: u64,
+}
+
+impl Participant {
+    /// Enters, for a caller that holds the lease of this entry. False if the entry is not free.
+    pub(crate) fn join(&self, pid: u32) -> bool {
+        // Relaxed: the exchange below decides.
+        let seen = self.word.load(Relaxed);
+        if seen & STATE != FREE {
+            return false;
+        }
+        let live = (seen & !(STATE | REAPER)) | LIVE;
+        // Acquire `entry-freed`: what the last participant of this entry held has been given back.
+        // Release `entry-joined`: whoever reads LIVE asks for the lease after it was taken.
+        let entered =
+            self.word.compare_exchange(seen, live, at(AcqRel, "entry-freed"), Relaxed).is_ok();
+        if entered {
+            // Relaxed: a remark.
+            self.pid.store(pid, Relaxed);
+        }
+        entered
+    }
+
+    /// Takes over an entry that somebody else joined on this process's behalf.
+    pub(crate) fn adopt(&self, pid: u32) {
+        // Relaxed: a remark.
+        self.pid.store(pid, Relaxed);
+    }
+
+    /// Leaves. The caller holds nothing any more, and gives the lease up afterwards.
+    pub(crate) fn leave(&self) {
+        // Relaxed: nobody but its participant changes a live entry whose lease is held.
+        let seen = self.word.load(Relaxed);
+        if seen & STATE == LIVE {
+            let free = (seen & !(STATE | REAPER)).wrapping_add(GENERATION);
+            // Release `entry-freed`: pairs with Acquire `entry-freed` in `join`.
+            // A refusal means that the entry was scribbled over; then it is not ours to free.
+            let _ = self.word.compare_exchange(seen, free, at(Release, "entry-freed"), Relaxed);
+        }
+    }
+
+    /// Whether anybody is in this entry, dead or alive.
+    pub(crate) fn is_occupied(&self) -> bool {
+        // Relaxed: a hint about whom to ask the kernel for.
+        self.word.load(Relaxed) & STATE != FREE
+    }
+
+    /// The pid that was remarked. Meaningful only in the namespace of that process.
+    pub(crate) fn pid(&self) -> u32 {
+        // Relaxed: a remark.
+        self.pid.load(Relaxed)
+    }
+
+    /// Claims the corpse in this entry, number `id`, for `me`; `None` if there is none to claim.
+    ///
+    /// `is_dead` asks the kernel for the lease of a participant. The order is what makes it safe:
+    /// read the word, *then* ask, *then* exchange exactly that word. Asked first, the answer could
+    /// belong to an earlier participant of the same entry.
+    pub(crate) fn claim(
+        &self,
+        id: u32,
+        me: u32,
+        mut is_dead: impl FnMut(u32) -> bool,
+    ) -> Option<Reap> {
+        let asked_too_early = mutant("participants-ask-first") && is_dead(id);
+        // Acquire `entry-joined`: pairs with the AcqRel in `join`; the question comes after it.
+        let seen = self.word.load(at(Acquire, "entry-joined"));
+        let subject = match seen & STATE {
+            LIVE => id,
+            REAPING => (((seen & REAPER) >> 8) as u32).checked_sub(1)?,
+            _ => return None,
+        };
+        // Our own claim is alive as long as we are: another thread of this process is at it.
+        if subject == me || !(asked_too_early || is_dead(subject)) {
+            return None;
+        }
+        let claimed = (seen & !(STATE | REAPER)) | REAPING | ((u64::from(me) + 1) << 8);
+        // AcqRel for the compiler alone: a kill may land anywhere, and nothing of the sweep may have
+        // moved before the claim. Between processes the lease orders all that the dead have done.
+        self.word
+            .compare_exchange(seen, claimed, AcqRel, Relaxed)
+            .ok()
+            .map(|_| Reap { word: claimed })
+    }
+
+    /// Frees the entry of a corpse whose every hold has been given back.
+    pub(crate) fn finish(&self, reap: &Reap) {
+        let free = (reap.word & !(STATE | REAPER)).wrapping_add(GENERATION);
+        // Release `entry-freed`: pairs with Acquire `entry-freed` in `join`.
+        // A refusal means that a later reaper took us for dead, which the kernel rules out.
+        let _ = self.word.compare_exchange(reap.word, free, at(Release, "entry-freed"), Relaxed);
+    }
+}
+
+#[cfg(multiproc_loom)]
+impl Participant {
+    pub(crate) fn new() -> Self {
+        Self { word: AtomicU64::new(0), pid: AtomicU32::new(0) }
+    }
+}
+
+#[cfg(not(multiproc_loom))]
+const _: () = assert!(size_of::<Participant>() == 64);
