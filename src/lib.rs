@@ -9,6 +9,8 @@ mod sys;
 mod raw;
 
 #[cfg(not(multiproc_loom))]
+mod segment;
+#[cfg(not(multiproc_loom))]
 mod transfer;
 
 pub use error::{Error, ErrorKind, Result};

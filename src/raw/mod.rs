@@ -2,6 +2,9 @@
 //! `wait`. Whatever maps them into memory, a segment or a model, the code is the same.
 
 pub(crate) mod blocks;
+pub(crate) mod kind;
+#[cfg(not(multiproc_loom))]
+pub(crate) mod lane;
 pub(crate) mod participants;
 
 #[cfg(all(test, multiproc_loom))]

@@ -76,6 +76,14 @@ pub(crate) fn reopen(memory: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(open(path.as_str(), OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?)
 }
 
+/// Puts the description behind `new` in the place of the one behind `old`, under the old number.
+#[allow(unsafe_code)]
+pub(crate) fn replace(old: &OwnedFd, new: &impl AsFd) -> io::Result<()> {
+    // SAFETY: both are open; the number stays owned by `old`, which is all that ownership of it means.
+    let done = unsafe { libc::dup3(new.as_fd().as_raw_fd(), old.as_raw_fd(), libc::O_CLOEXEC) };
+    if done == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// Makes a memfd that holds exactly `bytes`, for what is too large for a socket.
 pub(crate) fn holding(bytes: &[u8]) -> io::Result<OwnedFd> {
     let size = bytes.len() as u64;

@@ -8,4 +8,5 @@ pub(crate) mod lease;
 pub(crate) mod letter;
 pub(crate) mod mapping;
 pub(crate) mod memfd;
+pub(crate) mod random;
 pub(crate) mod socket;

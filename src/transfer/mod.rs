@@ -1,22 +1,29 @@
 //! Room 4: the one way a value crosses from one process to another.
 //!
-//! [`pack`] turns a value into a [`Parcel`], bytes and the fds of every handle inside it; [`unpack`]
-//! makes the value again on the other side.
+//! [`pack`] turns a value into a [`Parcel`]: bytes, and the fds that the handles inside it need.
+//! [`unpack`] makes the value again on the other side. Handles find the parcel through the thread
+//! that serializes them ([`cargo`]), since serde has no place for a second channel.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+pub(crate) mod cargo;
+pub(crate) mod codec;
+
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, ErrorKind, Result};
 
+use cargo::Cargo;
+use codec::{Codec, Serde};
+
 /// A value on its way: bytes, and the fds of the handles in it.
 ///
 /// Dropped before [`commit`](Self::commit), it gives every handle back to the value it came from.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Parcel {
     bytes: Vec<u8>,
-    fds: Vec<OwnedFd>,
+    cargo: Cargo,
 }
 
 impl Parcel {
@@ -25,27 +32,57 @@ impl Parcel {
     }
 
     pub(crate) fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        self.fds.iter().map(AsFd::as_fd).collect()
+        self.cargo.fds()
     }
 
-    /// The parcel has been handed to the kernel or the peer: what was in it belongs to the receiver.
-    pub(crate) fn commit(self) {}
+    /// The parcel has been handed to the kernel: what was in it belongs to the receiver.
+    pub(crate) fn commit(self) {
+        self.cargo.commit();
+    }
 }
 
 /// Turns a value and the handles inside it into a parcel.
-pub(crate) fn pack<T: Serialize + ?Sized>(value: &T) -> Result<Parcel> {
-    let bytes = postcard::to_stdvec(value).map_err(|cause| {
-        let name = std::any::type_name::<T>();
-        Error::new(ErrorKind::Codec, format!("encode a {name}")).because(cause)
-    })?;
-    Ok(Parcel { bytes, fds: Vec::new() })
+pub(crate) fn pack<T: Serialize + DeserializeOwned>(value: &T) -> Result<Parcel> {
+    let mut bytes = Vec::new();
+    let cargo = encode::<T, Serde>(value, &mut bytes)?;
+    if cargo.is_empty() {
+        cargo::append_none(&mut bytes);
+    }
+    Ok(Parcel { bytes, cargo })
 }
 
 /// Makes the value of a parcel again, in the process that received it.
-pub(crate) fn unpack<T: DeserializeOwned>(bytes: &[u8], fds: Vec<OwnedFd>) -> Result<T> {
-    let _ = fds;
-    postcard::from_bytes(bytes).map_err(|cause| {
-        let name = std::any::type_name::<T>();
-        Error::new(ErrorKind::Codec, format!("decode a {name}")).because(cause)
-    })
+pub(crate) fn unpack<T: Serialize + DeserializeOwned>(
+    bytes: &[u8],
+    fds: Vec<OwnedFd>,
+) -> Result<T> {
+    decode::<T, Serde>(bytes, Some(fds))
+}
+
+/// Appends a value to `bytes`; where it holds handles, their manifest follows it.
+pub(crate) fn encode<T, C: Codec<T>>(value: &T, bytes: &mut Vec<u8>) -> Result<Cargo> {
+    let outgoing = cargo::Packing::begin();
+    let encoded = C::encode(value, bytes);
+    let outgoing = outgoing.end()?;
+    encoded.map_err(|cause| because::<T>("encode", cause))?;
+    outgoing.seal(bytes)
+}
+
+/// Makes a value from its bytes; `fds` is `None` if they have no manifest behind them.
+pub(crate) fn decode<T, C: Codec<T>>(bytes: &[u8], fds: Option<Vec<OwnedFd>>) -> Result<T> {
+    let Some(fds) = fds else {
+        return C::decode(bytes).map_err(|cause| because::<T>("decode", cause));
+    };
+    let (payload, incoming) = cargo::Unpacking::begin(bytes, fds)?;
+    let decoded = C::decode(payload);
+    incoming.end()?;
+    decoded.map_err(|cause| because::<T>("decode", cause))
+}
+
+fn because<T>(verb: &str, cause: codec::CodecError) -> Error {
+    if let Some(reason) = cargo::take_reason() {
+        return reason;
+    }
+    let what = format!("{verb} a {}", std::any::type_name::<T>());
+    Error::new(ErrorKind::Codec, what).because(cause)
 }

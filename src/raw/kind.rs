@@ -1,0 +1,18 @@
+//! What a block holds, as the sweep after a death must know it.
+
+/// The kinds of objects that live in blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Kind {
+    /// Nothing that a dead participant could leave in disorder.
+    Inert = 1,
+    /// One direction of a pipe: [`Lane`](super::lane::Lane).
+    Lane = 2,
+}
+
+impl Kind {
+    /// The kind of this number, if it is one.
+    pub(crate) fn from_number(number: u32) -> Option<Self> {
+        [Self::Inert, Self::Lane].into_iter().find(|kind| *kind as u32 == number)
+    }
+}

@@ -1,0 +1,194 @@
+//! Taking blocks, finding them, and giving them back.
+#![allow(unsafe_code)]
+
+use std::os::fd::AsFd;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::raw::blocks::{BLOCKS_MAX, GRANULE, State, granules_for};
+use crate::raw::kind::Kind;
+use crate::sys::memfd;
+
+use super::layout::DATA_AT;
+use super::{Books, Segment, Shared, registry};
+
+/// Room for blocks in an arena. Address space only: pages are taken with each block.
+const ARENA_SIZE: u64 = 128 << 20;
+
+/// A larger object gets a segment of its own, which goes when the object goes.
+const LARGE: u64 = 16 << 20;
+
+/// From this size on, the pages of a freed block go back to the system at once.
+const PAGES_BACK_FROM: u64 = 64 << 10;
+
+/// Makes an object of `bytes` zeroed bytes; `init` completes it before anybody else can see it.
+pub(crate) fn allocate(bytes: u64, kind: Kind, init: impl Fn(NonNull<u8>)) -> Result<Shared> {
+    let _gate = registry::gate();
+    if bytes > LARGE {
+        let granules = granules_for(bytes).ok_or_else(|| too_large(bytes))?;
+        let segment = Segment::create(granules * GRANULE)?;
+        registry::add(&segment);
+        let block = segment.take(bytes, kind, &init)?.ok_or_else(|| too_large(bytes))?;
+        return Shared::first(segment, block);
+    }
+    for segment in registry::arenas() {
+        if let Some(block) = segment.take(bytes, kind, &init)? {
+            return Shared::first(segment, block);
+        }
+    }
+    let segment = Segment::create(ARENA_SIZE)?;
+    registry::add_arena(&segment);
+    let block = segment.take(bytes, kind, &init)?.ok_or_else(|| too_large(bytes))?;
+    Shared::first(segment, block)
+}
+
+fn too_large(bytes: u64) -> Error {
+    Error::new(ErrorKind::Limit, format!("an object of {bytes} bytes: blocks end at 2 GiB"))
+}
+
+impl Segment {
+    /// Takes a block, or `None` if there is no room for it here.
+    fn take(&self, bytes: u64, kind: Kind, init: &impl Fn(NonNull<u8>)) -> Result<Option<u32>> {
+        let granules = granules_for(bytes).ok_or_else(|| too_large(bytes))?;
+        let me = self.me();
+        for index in 0..BLOCKS_MAX {
+            let block = &self.blocks()[index as usize];
+            let claimed = match block.state() {
+                State::Free => block.claim_free(me, granules),
+                State::Virgin => {
+                    let begin = self.begin(&mut self.books(), index)?;
+                    if begin + granules * GRANULE > self.mapping.len() as u64 {
+                        return Ok(None);
+                    }
+                    block.claim_virgin(me, granules)
+                }
+                _ => false,
+            };
+            if !claimed {
+                continue;
+            }
+            let (at, length) = self.locate(index)?;
+            if let Err(error) = self.furnish(at, length) {
+                self.give_back(index);
+                return Err(error);
+            }
+            init(at);
+            block.open(me, kind as u32);
+            return Ok(Some(index));
+        }
+        Ok(None)
+    }
+
+    /// Gives a claimed block its pages and zeroes it.
+    fn furnish(&self, at: NonNull<u8>, length: u64) -> Result<()> {
+        let offset = at.as_ptr() as u64 - self.mapping.base().as_ptr() as u64;
+        memfd::reserve(self.memory.as_fd(), offset, length)
+            .context(|| format!("take {length} bytes of shared memory"))?;
+        if length < PAGES_BACK_FROM {
+            // SAFETY: `locate` checked that the range is mapped, and the claim makes it ours alone.
+            unsafe { at.as_ptr().write_bytes(0, length as usize) };
+        }
+        Ok(())
+    }
+
+    /// Frees a block that is claimed by us and torn down.
+    pub(super) fn give_back(&self, index: u32) {
+        let block = &self.blocks()[index as usize];
+        if let Ok((at, length)) = self.locate(index)
+            && length >= PAGES_BACK_FROM
+        {
+            let offset = at.as_ptr() as u64 - self.mapping.base().as_ptr() as u64;
+            if memfd::release(self.memory.as_fd(), offset, length).is_err() {
+                // The pages stay, so the next user must not find our bytes in them.
+                // SAFETY: as in `furnish`.
+                unsafe { at.as_ptr().write_bytes(0, length as usize) };
+            }
+        }
+        block.free(self.me());
+    }
+
+    /// Where a block is and how long, checked against the mapping.
+    pub(crate) fn locate(&self, index: u32) -> Result<(NonNull<u8>, u64)> {
+        let corrupt = || Error::new(ErrorKind::Corrupt, format!("block {index} of a segment"));
+        let block = self.blocks().get(index as usize).ok_or_else(corrupt)?;
+        let mut books = self.books();
+        let begin = self.begin(&mut books, index)?;
+        let length = block.granules() * GRANULE;
+        let end = begin.checked_add(length).ok_or_else(corrupt)?;
+        if length == 0 || end > self.mapping.len() as u64 {
+            return Err(corrupt());
+        }
+        // SAFETY: `begin < end <= mapping.len()`.
+        Ok((unsafe { self.mapping.base().add(begin as usize) }, length))
+    }
+
+    /// Where block `index` begins: behind all before it.
+    fn begin(&self, books: &mut Books, index: u32) -> Result<u64> {
+        if books.offsets.is_empty() {
+            books.offsets.push(DATA_AT);
+        }
+        while books.offsets.len() <= index as usize {
+            let last = books.offsets.len() - 1;
+            let granules = self.blocks()[last].granules();
+            let next = books.offsets[last] + granules * GRANULE;
+            if granules == 0 || next > self.mapping.len() as u64 {
+                let what = format!("the size of block {last} of a segment");
+                return Err(Error::new(ErrorKind::Corrupt, what));
+            }
+            books.offsets.push(next);
+        }
+        Ok(books.offsets[index as usize])
+    }
+
+    /// One more handle of this process on a block that this process, or a courier to it, holds.
+    pub(super) fn hold(&self, index: u32) {
+        let mut books = self.books();
+        let count = books.holds.entry(index).or_insert(0);
+        *count += 1;
+        if *count == 1
+            && let Some(block) = self.blocks().get(index as usize)
+        {
+            block.hold(self.me());
+        }
+    }
+
+    /// One handle less; with the last of all participants the block goes.
+    pub(super) fn unhold(&self, index: u32) {
+        if !self.is_ours() {
+            return;
+        }
+        let mut books = self.books();
+        let Some(count) = books.holds.get_mut(&index) else { return };
+        *count -= 1;
+        if *count > 0 {
+            return;
+        }
+        books.holds.remove(&index);
+        // Released under the lock, so that a handle that arrives meanwhile holds after it.
+        let Some(block) = self.blocks().get(index as usize) else { return };
+        let last = block.release(self.me(), self.me());
+        drop(books);
+        if last {
+            self.give_back(index);
+        }
+    }
+
+    /// Counts the first handle of a block that `take` opened with us as its holder.
+    pub(super) fn count_first(&self, index: u32) {
+        self.books().holds.insert(index, 1);
+    }
+}
+
+impl Segment {
+    /// Whether any handle of this process stands on the block.
+    pub(super) fn is_counted(&self, index: u32) -> bool {
+        self.books().holds.contains_key(&index)
+    }
+
+    /// Blocks in use, for tests and for those who look.
+    #[cfg(test)]
+    pub(crate) fn live_blocks(self: &Arc<Self>) -> usize {
+        self.blocks().iter().filter(|block| block.state() == State::Live).count()
+    }
+}

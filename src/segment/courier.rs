@@ -1,0 +1,110 @@
+//! Couriers: participants that are not processes but parcels on their way.
+//!
+//! A handle in a pipe or a socket has left its sender and has not reached anybody. Meanwhile a
+//! courier holds its objects: an entry of its own whose lease belongs to an open file description
+//! that travels inside the message. If the message is lost, the kernel closes the description, the
+//! lease is free, and whoever looks next recovers the courier like any other dead participant.
+//!
+//! A process that is not yet in the segment becomes the courier when the parcel arrives. So the
+//! lease of a child is there before its first instruction.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::raw::participants::PARTICIPANTS_MAX;
+use crate::sys::{lease, memfd};
+
+use super::{Segment, registry};
+
+/// A participant of `segment` whose lease is `lease`, made by this process or received by it.
+#[derive(Debug)]
+pub(crate) struct Courier {
+    segment: Arc<Segment>,
+    id: u32,
+    lease: OwnedFd,
+    /// Whether somebody else answers for him now.
+    is_gone: bool,
+}
+
+impl Courier {
+    /// Sends for a courier.
+    pub(crate) fn new(segment: &Arc<Segment>) -> Result<Self> {
+        let what = || "open a segment once more, to pass it on".to_owned();
+        let lease = memfd::reopen(segment.memory.as_fd()).context(what)?;
+        let mut tries = 0..2;
+        while tries.next().is_some() {
+            for id in 0..PARTICIPANTS_MAX {
+                let entry = &segment.participants()[id as usize];
+                if entry.is_occupied() || !lease::hold(lease.as_fd(), id).context(what)? {
+                    continue;
+                }
+                if entry.join(std::process::id()) {
+                    return Ok(Self { segment: Arc::clone(segment), id, lease, is_gone: false });
+                }
+                lease::release(lease.as_fd(), id).context(what)?;
+            }
+            // Full of corpses, perhaps.
+            segment.recover();
+        }
+        let what = format!("more than {PARTICIPANTS_MAX} processes and parcels in one segment");
+        Err(Error::new(ErrorKind::Limit, what))
+    }
+
+    /// The courier of a parcel that has arrived.
+    pub(super) fn arrived(segment: &Arc<Segment>, id: u32, lease: OwnedFd) -> Self {
+        Self { segment: Arc::clone(segment), id, lease, is_gone: false }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+
+    pub(crate) fn segment(&self) -> &Arc<Segment> {
+        &self.segment
+    }
+
+    /// What must travel.
+    pub(crate) fn lease(&self) -> BorrowedFd<'_> {
+        self.lease.as_fd()
+    }
+
+    /// Lets him hold a block that this process holds.
+    pub(crate) fn hold(&self, block: u32) {
+        if let Some(block) = self.segment.blocks().get(block as usize) {
+            block.hold(self.id);
+        }
+    }
+
+    /// His parcel is on its way, with a copy of his lease: from now on it is the receiver's business.
+    pub(crate) fn send_off(mut self) {
+        self.is_gone = true;
+    }
+
+    /// Gives the description away to a process that becomes him.
+    pub(super) fn into_lease(mut self) -> (u32, BorrowedLease) {
+        self.is_gone = true;
+        (self.id, BorrowedLease(self))
+    }
+}
+
+/// Keeps the description open while it is being copied.
+pub(super) struct BorrowedLease(Courier);
+
+impl AsFd for BorrowedLease {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.lease.as_fd()
+    }
+}
+
+impl Drop for Courier {
+    fn drop(&mut self) {
+        if self.is_gone || !self.segment.is_ours() {
+            return;
+        }
+        let _gate = registry::gate();
+        // Whatever nobody took from him is closed and given back, as if he had died.
+        self.segment.sweep(self.id, false);
+        self.segment.participants()[self.id as usize % PARTICIPANTS_MAX as usize].leave();
+    }
+}

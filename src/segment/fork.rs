@@ -1,0 +1,79 @@
+//! `fork`: the child gets an entry of its own in every segment, and holds what its parent holds.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::{Arc, RwLockWriteGuard};
+
+use crate::error::{Context, Result};
+use crate::shim::Ordering::*;
+use crate::sys;
+
+use super::{Courier, Segment, registry};
+
+/// What stands ready for a child that is about to be forked.
+pub(crate) struct Fork {
+    couriers: Vec<Courier>,
+    gate: RwLockWriteGuard<'static, ()>,
+}
+
+/// Makes ready for a fork: an entry for the child in each segment, holding what this process holds.
+pub(crate) fn before_fork() -> Result<Fork> {
+    let segments: Vec<Arc<Segment>> =
+        registry::all().into_iter().filter(|segment| segment.is_ours()).collect();
+    let couriers = segments.iter().map(Courier::new).collect::<Result<Vec<_>>>()?;
+    let gate = registry::shut_gate();
+    for courier in &couriers {
+        for block in courier.segment().books().holds.keys() {
+            courier.hold(*block);
+        }
+    }
+    Ok(Fork { couriers, gate })
+}
+
+impl Fork {
+    /// In the parent: the child answers for itself now. Returns its number in each segment.
+    pub(crate) fn in_parent(self) -> Vec<(Arc<Segment>, u32)> {
+        drop(self.gate);
+        let children = self
+            .couriers
+            .iter()
+            .map(|courier| (Arc::clone(courier.segment()), courier.id()))
+            .collect();
+        self.couriers.into_iter().for_each(Courier::send_off);
+        children
+    }
+
+    /// In the parent, when there is no child after all.
+    pub(crate) fn failed(self) {
+        drop(self.gate);
+        drop(self.couriers);
+    }
+
+    /// In the child: becomes the participants that were made ready.
+    pub(crate) fn in_child(self) -> Result<()> {
+        drop(self.gate);
+        for courier in self.couriers {
+            let segment = Arc::clone(courier.segment());
+            segment.be_reborn(courier)?;
+        }
+        Ok(())
+    }
+}
+
+impl Segment {
+    /// Makes an inherited segment this process's own: the lease in place of the parent's.
+    fn be_reborn(&self, courier: Courier) -> Result<()> {
+        let (id, lease) = courier.into_lease();
+        // The number stays, the description behind it changes: the parent's lease must end with it.
+        sys::memfd::replace(&self.memory, &lease)
+            .context(|| format!("take over the lease of a forked segment ({})", self.number()))?;
+        // Relaxed, both: a forked child has one thread.
+        self.me.store(id, Relaxed);
+        self.generation.store(sys::fork::generation(), Relaxed);
+        self.participants()[id as usize].adopt(std::process::id());
+        Ok(())
+    }
+
+    fn number(&self) -> i32 {
+        AsRawFd::as_raw_fd(&self.memory as &OwnedFd)
+    }
+}

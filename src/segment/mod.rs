@@ -1,0 +1,200 @@
+//! Room 3: shared memory as an object.
+//!
+//! A [`Segment`] is one sealed memfd, mapped, with a table of participants and an arena of blocks
+//! ([`layout`]). A process needs one fd and one mapping for all the objects in it: the fd is its
+//! lease, its access and what it makes copies of when a handle travels.
+//!
+//! Nothing here has a name. The kernel frees the memory with the last process or parcel that has it.
+#![allow(unsafe_code)]
+
+mod arena;
+mod courier;
+mod fork;
+mod layout;
+mod recover;
+mod registry;
+mod shared;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::raw::blocks::{BLOCKS_MAX, Block};
+use crate::raw::participants::{PARTICIPANTS_MAX, Participant};
+use crate::shim::{AtomicU32, Futex, Ordering::*};
+use crate::sys::{self, barrier, lease, mapping::Mapping, memfd};
+
+use layout::{ABI, BLOCKS_AT, DATA_AT, Header, MAGIC, PARTICIPANTS_AT};
+
+pub(crate) use arena::allocate;
+pub(crate) use courier::Courier;
+pub(crate) use fork::{Fork, before_fork};
+pub(crate) use recover::recover_all;
+pub(crate) use registry::receive;
+pub(crate) use shared::Shared;
+
+/// One mapped segment, of which this process is a participant.
+pub(crate) struct Segment {
+    uuid: u128,
+    /// Our open file description: holds our lease, and nobody else's.
+    memory: OwnedFd,
+    mapping: Mapping,
+    /// Which participant we are, and of which fork; both change in a forked child.
+    me: AtomicU32,
+    generation: AtomicU32,
+    books: Mutex<Books>,
+}
+
+/// What this process alone knows.
+#[derive(Default)]
+struct Books {
+    /// Where block `n` begins, for the blocks looked at so far: sizes never change.
+    offsets: Vec<u64>,
+    /// How many handles of this process stand on each block.
+    holds: HashMap<u32, u32>,
+}
+
+impl Segment {
+    /// Makes a segment with room for `bytes` of blocks; pages are taken when blocks are.
+    fn create(bytes: u64) -> Result<Arc<Self>> {
+        let what = || format!("make a segment for {bytes} bytes");
+        let size = bytes
+            .checked_add(DATA_AT)
+            .and_then(|size| size.checked_next_multiple_of(4096))
+            .ok_or_else(|| Error::new(ErrorKind::Limit, what()))?;
+        let length = usize::try_from(size).map_err(|_| Error::new(ErrorKind::Limit, what()))?;
+        let memory = memfd::create(c"multiproc", size).context(what)?;
+        memfd::reserve(memory.as_fd(), 0, DATA_AT).context(what)?;
+        let mapping = Mapping::new(memory.as_fd(), length).context(what)?;
+        let uuid = sys::random::uuid().context(what)?;
+        let segment = Self::new(uuid, memory, mapping, 0);
+        let header = segment.header();
+        // Relaxed, all: nobody else has the memory yet; it travels through the kernel.
+        header.abi.store(ABI, Relaxed);
+        header.size.store(size, Relaxed);
+        header.uuid[0].store(uuid as u64, Relaxed);
+        header.uuid[1].store((uuid >> 64) as u64, Relaxed);
+        header.magic.store(MAGIC, Relaxed);
+        lease::hold(segment.memory.as_fd(), 0).context(what)?;
+        segment.participants()[0].join(std::process::id());
+        Ok(Arc::new(segment))
+    }
+
+    /// Maps the memory behind `lease`, and becomes the participant whose lease it is.
+    fn adopt(lease: OwnedFd, id: u32) -> Result<Arc<Self>> {
+        let what = || "map a segment that came with a handle".to_owned();
+        let size = memfd::sealed_size(lease.as_fd()).context(what)?;
+        let corrupt =
+            || Error::new(ErrorKind::Corrupt, "the header of a segment that was received");
+        if size < DATA_AT || id >= PARTICIPANTS_MAX {
+            return Err(corrupt());
+        }
+        let length = usize::try_from(size).map_err(|_| corrupt())?;
+        let mapping = Mapping::new(lease.as_fd(), length).context(what)?;
+        let mut segment = Self::new(0, lease, mapping, id);
+        let header = segment.header();
+        // Relaxed: written before the memory travelled through the kernel.
+        let is_ours = header.magic.load(Relaxed) == MAGIC
+            && header.abi.load(Relaxed) == ABI
+            && header.size.load(Relaxed) == size
+            && segment.participants()[id as usize].is_occupied();
+        if !is_ours {
+            // Somebody else's memory: leave without touching it.
+            segment.generation = AtomicU32::new(0);
+            return Err(corrupt());
+        }
+        let words = header.uuid.each_ref().map(|word| u128::from(word.load(Relaxed)));
+        segment.uuid = words[0] | (words[1] << 64);
+        segment.participants()[id as usize].adopt(std::process::id());
+        Ok(Arc::new(segment))
+    }
+
+    fn new(uuid: u128, memory: OwnedFd, mapping: Mapping, me: u32) -> Self {
+        // Registered or not, publishers of this process fence for those who are not: see `wait`.
+        barrier::is_available();
+        Self {
+            uuid,
+            memory,
+            mapping,
+            me: AtomicU32::new(me),
+            generation: AtomicU32::new(sys::fork::generation()),
+            books: Mutex::default(),
+        }
+    }
+
+    /// The name by which processes know that they speak of the same segment.
+    pub(crate) fn uuid(&self) -> u128 {
+        self.uuid
+    }
+
+    /// Which participant this process is.
+    pub(crate) fn me(&self) -> u32 {
+        // Relaxed: changes only between a fork and everything else that the child does.
+        self.me.load(Relaxed)
+    }
+
+    /// Whether this process entered the segment itself, and did not just inherit it by `fork`.
+    pub(crate) fn is_ours(&self) -> bool {
+        // Relaxed: as `me`.
+        self.generation.load(Relaxed) == sys::fork::generation()
+    }
+
+    /// The word that changes with every recovered death.
+    pub(crate) fn death_epoch(&self) -> &Futex {
+        &self.header().death_epoch
+    }
+
+    /// The pid that participant `id` remarked, for messages.
+    pub(crate) fn pid_of(&self, id: u32) -> Option<u32> {
+        self.participants().get(id as usize).map(Participant::pid)
+    }
+
+    fn header(&self) -> &Header {
+        // SAFETY: every constructor maps at least DATA_AT bytes, page-aligned; a header is atomics
+        // and reserved integers, for which any bytes are valid, and lives as long as the mapping.
+        unsafe { self.mapping.base().cast::<Header>().as_ref() }
+    }
+
+    fn participants(&self) -> &[Participant] {
+        // SAFETY: the table ends before DATA_AT, which is mapped; entries are atomics, 64-aligned.
+        unsafe {
+            let table = self.mapping.base().add(PARTICIPANTS_AT).cast::<Participant>();
+            std::slice::from_raw_parts(table.as_ptr(), PARTICIPANTS_MAX as usize)
+        }
+    }
+
+    fn blocks(&self) -> &[Block] {
+        // SAFETY: as `participants`.
+        unsafe {
+            let table = self.mapping.base().add(BLOCKS_AT).cast::<Block>();
+            std::slice::from_raw_parts(table.as_ptr(), BLOCKS_MAX as usize)
+        }
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        // A panic in between leaves the books whole: every change is one insertion or removal.
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        // A forked child that never entered has nothing to leave: the entry is its parent's.
+        if self.is_ours() {
+            self.participants()[self.me() as usize].leave();
+        }
+    }
+}
+
+impl std::fmt::Debug for Segment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Segment")
+            .field("uuid", &format_args!("{:032x}", self.uuid))
+            .field("size", &self.mapping.len())
+            .field("me", &self.me())
+            .finish_non_exhaustive()
+    }
+}

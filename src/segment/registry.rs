@@ -1,0 +1,92 @@
+//! The segments of this process: each is mapped once, however many handles stand on it.
+
+use std::os::fd::OwnedFd;
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
+};
+
+use crate::error::{Error, ErrorKind, Result};
+
+use super::{Courier, Segment};
+
+/// Everything mapped by this process.
+static SEGMENTS: Mutex<Vec<Weak<Segment>>> = Mutex::new(Vec::new());
+
+/// Where small objects go: the newest arena is kept, older ones live as long as what is in them.
+static ARENAS: Mutex<Arenas> = Mutex::new(Arenas { newest: None, older: Vec::new() });
+
+/// Held for writing across a fork, so that no lock of this room is taken in the child's copy.
+static GATE: RwLock<()> = RwLock::new(());
+
+struct Arenas {
+    newest: Option<Arc<Segment>>,
+    older: Vec<Weak<Segment>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Entered by whatever takes a lock of this room.
+pub(super) fn gate() -> RwLockReadGuard<'static, ()> {
+    GATE.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Shut around a fork.
+pub(super) fn shut_gate() -> RwLockWriteGuard<'static, ()> {
+    GATE.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// All live segments of this process.
+pub(super) fn all() -> Vec<Arc<Segment>> {
+    lock(&SEGMENTS).iter().filter_map(Weak::upgrade).collect()
+}
+
+pub(super) fn add(segment: &Arc<Segment>) {
+    let mut segments = lock(&SEGMENTS);
+    segments.retain(|segment| segment.strong_count() > 0);
+    segments.push(Arc::downgrade(segment));
+}
+
+/// The arenas that an object may go to, the newest first. None of another fork's.
+pub(super) fn arenas() -> Vec<Arc<Segment>> {
+    let mut arenas = lock(&ARENAS);
+    arenas.older.retain(|segment| segment.strong_count() > 0);
+    let older = arenas.older.iter().filter_map(Weak::upgrade);
+    arenas.newest.iter().cloned().chain(older).filter(|segment| segment.is_ours()).collect()
+}
+
+pub(super) fn add_arena(segment: &Arc<Segment>) {
+    add(segment);
+    let mut arenas = lock(&ARENAS);
+    if let Some(full) = arenas.newest.replace(Arc::clone(segment)) {
+        arenas.older.push(Arc::downgrade(&full));
+    }
+}
+
+/// Takes in a segment that came with a parcel: the mapped one if it is mapped already.
+///
+/// Returns the courier that held its objects on the way, unless this process has become him.
+pub(crate) fn receive(
+    uuid: u128,
+    lease: OwnedFd,
+    id: u32,
+) -> Result<(Arc<Segment>, Option<Courier>)> {
+    let _gate = gate();
+    let mut segments = lock(&SEGMENTS);
+    let known = segments
+        .iter()
+        .filter_map(Weak::upgrade)
+        .find(|segment| segment.uuid == uuid && segment.is_ours());
+    if let Some(segment) = known {
+        let courier = Courier::arrived(&segment, id, lease);
+        return Ok((segment, Some(courier)));
+    }
+    let segment = Segment::adopt(lease, id)?;
+    if segment.uuid != uuid {
+        return Err(Error::new(ErrorKind::Corrupt, "a segment that is not the one announced"));
+    }
+    segments.retain(|segment| segment.strong_count() > 0);
+    segments.push(Arc::downgrade(&segment));
+    Ok((segment, None))
+}

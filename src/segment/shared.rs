@@ -1,0 +1,87 @@
+//! A handle on one block: keeps it, and gives it back with the last handle of all processes.
+#![allow(unsafe_code)]
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use crate::error::Result;
+
+use super::{Segment, registry};
+
+/// One handle of this process on one block.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    segment: Arc<Segment>,
+    block: u32,
+    at: NonNull<u8>,
+    length: u64,
+}
+
+// SAFETY: the address is of shared memory, which is used from everywhere by nature, and everything
+// typed that is found there is Sync or guarded by a protocol of its own (`get` demands it).
+unsafe impl Send for Shared {}
+// SAFETY: as above; the handle itself is immutable.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    /// The handle of whoever made the block. The gate is already passed.
+    pub(super) fn first(segment: Arc<Segment>, block: u32) -> Result<Self> {
+        let (at, length) = segment.locate(block)?;
+        segment.count_first(block);
+        Ok(Self { segment, block, at, length })
+    }
+
+    /// A handle on a block that this process, or a courier to it, holds at this moment.
+    pub(crate) fn on(segment: &Arc<Segment>, block: u32) -> Result<Self> {
+        let _gate = registry::gate();
+        let (at, length) = segment.locate(block)?;
+        segment.hold(block);
+        Ok(Self { segment: Arc::clone(segment), block, at, length })
+    }
+
+    pub(crate) fn segment(&self) -> &Arc<Segment> {
+        &self.segment
+    }
+
+    pub(crate) fn block(&self) -> u32 {
+        self.block
+    }
+
+    /// The first byte of the block; aligned to 128.
+    pub(crate) fn base(&self) -> NonNull<u8> {
+        self.at
+    }
+
+    /// How many bytes the block has, which may be more than were asked for.
+    pub(crate) fn len(&self) -> u64 {
+        self.length
+    }
+
+    /// The object at the beginning of the block.
+    ///
+    /// # Safety
+    /// - `T` is made of atomics, for which every bit pattern is valid, or was written before the
+    ///   block was opened and never changes.
+    /// - The block is one of the kind that begins with a `T`.
+    pub(crate) unsafe fn get<T>(&self) -> &T {
+        assert!(size_of::<T>() as u64 <= self.length && align_of::<T>() <= 128);
+        // SAFETY: in range and aligned (checked above), mapped as long as `self.segment`, and a
+        // valid `T` by the caller's word.
+        unsafe { self.at.cast::<T>().as_ref() }
+    }
+}
+
+impl Clone for Shared {
+    fn clone(&self) -> Self {
+        let _gate = registry::gate();
+        self.segment.hold(self.block);
+        Self { segment: Arc::clone(&self.segment), ..*self }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let _gate = registry::gate();
+        self.segment.unhold(self.block);
+    }
+}

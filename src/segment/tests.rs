@@ -1,0 +1,163 @@
+//! A courier is a participant like any process, so most of what happens between processes can be
+//! tried in one.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::raw::kind::Kind;
+
+fn object(bytes: u64) -> Shared {
+    allocate(bytes, Kind::Inert, |_| {}).unwrap()
+}
+
+/// A segment of one's own, as other tests use the common arena at the same time.
+fn large() -> Shared {
+    object(17 << 20)
+}
+
+#[test]
+fn a_thousand_small_objects_share_one_segment() {
+    let objects: Vec<Shared> = (0..1000).map(|_| object(8)).collect();
+    let mut segments: Vec<u128> = objects.iter().map(|object| object.segment().uuid()).collect();
+    segments.sort_unstable();
+    segments.dedup();
+    assert!(segments.len() <= 2, "{} segments", segments.len());
+}
+
+#[test]
+fn a_freed_block_is_zeroed_and_used_again() {
+    for bytes in [100, 100 << 10] {
+        let first = object(bytes);
+        let (segment, block) = (Arc::clone(first.segment()), first.block());
+        // SAFETY: the block is ours and at least that long.
+        unsafe { first.base().as_ptr().write_bytes(0xff, bytes as usize) };
+        drop(first);
+        let mut others = Vec::new();
+        let again = loop {
+            let next = object(bytes);
+            if Arc::ptr_eq(next.segment(), &segment) && next.block() == block {
+                break next;
+            }
+            others.push(next);
+            assert!(others.len() < 100, "the block is never used again");
+        };
+        // SAFETY: as above.
+        let content = unsafe { std::slice::from_raw_parts(again.base().as_ptr(), bytes as usize) };
+        assert!(content.iter().all(|byte| *byte == 0));
+    }
+}
+
+#[test]
+fn the_last_of_several_handles_frees() {
+    let first = large();
+    let segment = Arc::clone(first.segment());
+    let second = first.clone();
+    drop(first);
+    assert_eq!(segment.live_blocks(), 1);
+    drop(second);
+    assert_eq!(segment.live_blocks(), 0);
+}
+
+#[test]
+fn a_courier_keeps_what_everybody_else_dropped() {
+    let object = large();
+    let segment = Arc::clone(object.segment());
+    let courier = Courier::new(&segment).unwrap();
+    courier.hold(object.block());
+    drop(object);
+    assert_eq!(segment.live_blocks(), 1);
+    segment.recover();
+    assert_eq!(segment.live_blocks(), 1, "a living courier was recovered");
+    drop(courier);
+    assert_eq!(segment.live_blocks(), 0);
+}
+
+#[test]
+fn a_lost_courier_is_recovered_once() {
+    let object = large();
+    let segment = Arc::clone(object.segment());
+    let courier = Courier::new(&segment).unwrap();
+    let id = courier.id();
+    courier.hold(object.block());
+    drop(object);
+    // The message is lost: the kernel closes the last copy of the lease.
+    courier.send_off();
+    assert_eq!(segment.live_blocks(), 1);
+    let epoch = segment.death_epoch().word().load(Relaxed);
+    assert!(segment.recover_one(id));
+    assert!(!segment.recover_one(id));
+    assert_eq!(segment.live_blocks(), 0);
+    assert_eq!(segment.death_epoch().word().load(Relaxed), epoch + 1);
+}
+
+#[test]
+fn a_parcel_that_arrives_at_home_finds_the_same_mapping() {
+    let object = large();
+    let segment = Arc::clone(object.segment());
+    let courier = Courier::new(&segment).unwrap();
+    courier.hold(object.block());
+    let lease = courier.lease().try_clone_to_owned().unwrap();
+    let id = courier.id();
+    courier.send_off();
+    let (arrived, courier) = receive(segment.uuid(), lease, id).unwrap();
+    assert!(Arc::ptr_eq(&arrived, &segment));
+    let second = Shared::on(&arrived, object.block()).unwrap();
+    drop(courier);
+    drop(object);
+    assert_eq!(segment.live_blocks(), 1);
+    drop(second);
+    assert_eq!(segment.live_blocks(), 0);
+}
+
+#[test]
+fn foreign_memory_is_refused() {
+    let memory = memfd::create(c"foreign", 1 << 20).unwrap();
+    let error = receive(1, memory, 0).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    let tiny = memfd::create(c"tiny", 4096).unwrap();
+    assert_eq!(receive(2, tiny, 0).unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+#[test]
+fn more_participants_than_entries_is_an_error() {
+    let object = large();
+    let segment = object.segment();
+    let couriers: Vec<Courier> =
+        (1..PARTICIPANTS_MAX).map(|_| Courier::new(segment).unwrap()).collect();
+    assert_eq!(Courier::new(segment).unwrap_err().kind(), ErrorKind::Limit);
+    drop(couriers);
+    assert!(Courier::new(segment).is_ok());
+}
+
+#[test]
+fn scribbled_sizes_are_corrupt_and_never_out_of_range() {
+    let object = large();
+    let segment = Arc::clone(object.segment());
+    // SAFETY: the table is mapped; this is what a broken participant could do.
+    let words = unsafe {
+        let table = segment.mapping.base().add(BLOCKS_AT).as_ptr();
+        std::slice::from_raw_parts_mut(table, BLOCKS_MAX as usize * size_of::<Block>())
+    };
+    for seed in 1..50_u64 {
+        let mut state = seed;
+        for byte in words.iter_mut() {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            *byte = (state >> 56) as u8;
+        }
+        segment.books().offsets.clear();
+        let end = segment.mapping.base().as_ptr() as u64 + segment.mapping.len() as u64;
+        for block in 0..BLOCKS_MAX + 2 {
+            if let Ok((at, length)) = segment.locate(block) {
+                assert!(at.as_ptr() as u64 + length <= end);
+            }
+        }
+    }
+    // Nothing more to be done with this one.
+    words.fill(0);
+}
+
+#[test]
+fn an_object_beyond_the_largest_block_is_an_error() {
+    let error = allocate(1 << 50, Kind::Inert, |_| {}).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit);
+}

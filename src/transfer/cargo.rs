@@ -1,0 +1,329 @@
+//! The handles in a parcel: how they get in, what keeps them on the way, how they get out.
+//!
+//! ```text
+//! bytes:  payload | manifest | length of the manifest, u32 little endian
+//! fds:    one lease a segment, then whatever handles brought
+//! ```
+
+use std::cell::RefCell;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::segment::{self, Courier, Segment, Shared};
+
+/// How many handles and fds one parcel can carry.
+pub(crate) const HANDLES_MAX: usize = 1 << 16;
+
+/// A handle that only one process has at a time: it leaves here, and comes back if it cannot go.
+pub(crate) trait Moving: Send + Sync + std::fmt::Debug {
+    /// Hands the handle over to the courier. False if it was not ours to give.
+    fn depart(&self, courier: u32) -> bool;
+    /// Takes it back from the courier.
+    fn come_back(&self, courier: u32);
+}
+
+/// What a parcel needs besides its bytes. Dropped before it is sent, it gives everything back.
+#[derive(Debug, Default)]
+pub(crate) struct Cargo {
+    couriers: Vec<Courier>,
+    fds: Vec<OwnedFd>,
+    moves: Vec<(Arc<dyn Moving>, u32)>,
+    blocks: Vec<(u32, u32)>,
+}
+
+/// What is written behind the payload.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Manifest {
+    /// Of each segment: its name, and which participant is the courier.
+    segments: Vec<(u128, u32)>,
+    /// Of each handle: the segment, counted from the front, and the block.
+    blocks: Vec<(u32, u32)>,
+    /// How many fds follow the leases.
+    fds: u32,
+}
+
+thread_local! {
+    static OUTGOING: RefCell<Option<Cargo>> = const { RefCell::new(None) };
+    static INCOMING: RefCell<Option<Incoming>> = const { RefCell::new(None) };
+    /// Why a handle could not be packed or unpacked: formats keep no more of it than "custom error".
+    static REASON: RefCell<Option<Error>> = const { RefCell::new(None) };
+}
+
+/// Turns a handle's error into one of the format's, and keeps the original for the parcel.
+pub(crate) fn for_serde<T, E>(result: Result<T>, custom: impl FnOnce(String) -> E) -> Result<T, E> {
+    result.map_err(|error| {
+        let message = error.to_string();
+        REASON.set(Some(error));
+        custom(message)
+    })
+}
+
+/// The handle's own error behind the format's, if there was one.
+pub(crate) fn take_reason() -> Option<Error> {
+    REASON.take()
+}
+
+/// While it lives, handles that this thread serializes go into one parcel.
+pub(crate) struct Packing {
+    outer: Option<Cargo>,
+}
+
+impl Packing {
+    pub(crate) fn begin() -> Self {
+        let outer = OUTGOING.with_borrow_mut(|outgoing| outgoing.replace(Cargo::default()));
+        Self { outer }
+    }
+
+    /// What was packed.
+    pub(crate) fn end(self) -> Result<Cargo> {
+        // `drop` puts the outer parcel back.
+        OUTGOING.with_borrow_mut(Option::take).ok_or_else(|| {
+            Error::new(ErrorKind::Misuse, "a parcel was packed in the middle of another")
+        })
+    }
+}
+
+impl Drop for Packing {
+    fn drop(&mut self) {
+        let inner =
+            OUTGOING.with_borrow_mut(|outgoing| std::mem::replace(outgoing, self.outer.take()));
+        // Given back outside the borrow: handles may serialize again on their way back.
+        drop(inner);
+    }
+}
+
+/// Puts a block into the parcel that this thread packs, and says under which number.
+pub(crate) fn put_block(shared: &Shared, moving: Option<Arc<dyn Moving>>) -> Result<u32> {
+    with_outgoing(|cargo| {
+        let segment = cargo.courier_for(shared.segment())?;
+        let courier = &cargo.couriers[segment as usize];
+        courier.hold(shared.block());
+        if let Some(moving) = moving {
+            if !moving.depart(courier.id()) {
+                return Err(Error::new(ErrorKind::Misuse, "a handle that has moved elsewhere"));
+            }
+            cargo.moves.push((moving, courier.id()));
+        }
+        cargo.blocks.push((segment, shared.block()));
+        number_of(cargo.blocks.len())
+    })
+}
+
+/// Puts a copy of an fd into the parcel that this thread packs, and says under which number.
+pub(crate) fn put_fd(fd: BorrowedFd<'_>) -> Result<u32> {
+    with_outgoing(|cargo| {
+        let copy = fd.try_clone_to_owned();
+        cargo.fds.push(copy.context(|| "copy an fd that a handle needs".to_owned())?);
+        number_of(cargo.fds.len())
+    })
+}
+
+fn with_outgoing<T>(put: impl FnOnce(&mut Cargo) -> Result<T>) -> Result<T> {
+    OUTGOING.with_borrow_mut(|outgoing| match outgoing {
+        Some(cargo) => put(cargo),
+        None => Err(outside("serialized")),
+    })
+}
+
+fn outside(what: &str) -> Error {
+    let hint = "handles cross only as arguments and results of processes, and through connections";
+    Error::new(ErrorKind::Misuse, format!("a handle was {what} outside a parcel: {hint}"))
+}
+
+fn number_of(count: usize) -> Result<u32> {
+    if count > HANDLES_MAX {
+        let what = format!("more than {HANDLES_MAX} handles in one parcel");
+        return Err(Error::new(ErrorKind::Limit, what));
+    }
+    Ok(count as u32 - 1)
+}
+
+impl Cargo {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.blocks.is_empty() && self.fds.is_empty()
+    }
+
+    /// The leases, then the fds: the order in which they must arrive.
+    pub(crate) fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        let leases = self.couriers.iter().map(Courier::lease);
+        leases.chain(self.fds.iter().map(AsFd::as_fd)).collect()
+    }
+
+    /// What was packed is on its way, and not this process's any more.
+    pub(crate) fn commit(mut self) {
+        self.moves.clear();
+        self.couriers.drain(..).for_each(Courier::send_off);
+    }
+
+    /// Writes the manifest behind the payload, if there is anything to say.
+    pub(crate) fn seal(self, bytes: &mut Vec<u8>) -> Result<Self> {
+        if !self.is_empty() {
+            let uuids =
+                self.couriers.iter().map(|courier| (courier.segment().uuid(), courier.id()));
+            let manifest = Manifest {
+                segments: uuids.collect(),
+                blocks: self.blocks.clone(),
+                fds: self.fds.len() as u32,
+            };
+            append(&manifest, bytes)?;
+        }
+        Ok(self)
+    }
+
+    fn courier_for(&mut self, segment: &Arc<Segment>) -> Result<u32> {
+        let known = self.couriers.iter().position(|own| Arc::ptr_eq(own.segment(), segment));
+        let index = match known {
+            Some(index) => index,
+            None => {
+                self.couriers.push(Courier::new(segment)?);
+                self.couriers.len() - 1
+            }
+        };
+        Ok(index as u32)
+    }
+}
+
+impl Drop for Cargo {
+    fn drop(&mut self) {
+        for (moving, courier) in self.moves.drain(..) {
+            moving.come_back(courier);
+        }
+    }
+}
+
+/// Says that nothing follows the payload.
+pub(crate) fn append_none(bytes: &mut Vec<u8>) {
+    bytes.extend_from_slice(&0_u32.to_le_bytes());
+}
+
+fn append(manifest: &Manifest, bytes: &mut Vec<u8>) -> Result<()> {
+    let begin = bytes.len();
+    let with_manifest = postcard::to_extend(manifest, std::mem::take(bytes))
+        .map_err(|cause| Error::new(ErrorKind::Codec, "write a manifest").because(cause))?;
+    *bytes = with_manifest;
+    let length = (bytes.len() - begin) as u32;
+    bytes.extend_from_slice(&length.to_le_bytes());
+    Ok(())
+}
+
+/// What this thread is unpacking.
+struct Incoming {
+    segments: Vec<(Arc<Segment>, u32)>,
+    /// Present for each segment that this process was in already.
+    couriers: Vec<Option<Courier>>,
+    blocks: Vec<Option<(u32, u32)>>,
+    fds: Vec<Option<OwnedFd>>,
+}
+
+/// A handle's block that has arrived, and in whose hands it came.
+pub(crate) struct Arrival {
+    pub(crate) shared: Shared,
+    pub(crate) courier: u32,
+}
+
+/// While it lives, handles that this thread deserializes come out of one parcel.
+pub(crate) struct Unpacking {
+    outer: Option<Incoming>,
+}
+
+impl Unpacking {
+    /// Opens a parcel: its payload, and the handles that wait to be taken.
+    pub(crate) fn begin(bytes: &[u8], fds: Vec<OwnedFd>) -> Result<(&[u8], Self)> {
+        let (payload, manifest) = split(bytes)?;
+        let incoming = Incoming::receive(manifest, fds)?;
+        let outer = INCOMING.with_borrow_mut(|own| own.replace(incoming));
+        Ok((payload, Self { outer }))
+    }
+
+    /// Closes the parcel; what nobody took is closed.
+    pub(crate) fn end(self) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Unpacking {
+    fn drop(&mut self) {
+        let inner = INCOMING.with_borrow_mut(|own| std::mem::replace(own, self.outer.take()));
+        drop(inner);
+    }
+}
+
+/// Takes a block out of the parcel that this thread unpacks.
+pub(crate) fn take_block(number: u32) -> Result<Arrival> {
+    with_incoming(|incoming| {
+        let taken = incoming.blocks.get_mut(number as usize).and_then(Option::take);
+        let (segment, block) = taken.ok_or_else(malformed)?;
+        let (segment, courier) = incoming.segments.get(segment as usize).ok_or_else(malformed)?;
+        Ok(Arrival { shared: Shared::on(segment, block)?, courier: *courier })
+    })
+}
+
+/// Takes an fd out of the parcel that this thread unpacks.
+pub(crate) fn take_fd(number: u32) -> Result<OwnedFd> {
+    with_incoming(|incoming| {
+        incoming.fds.get_mut(number as usize).and_then(Option::take).ok_or_else(malformed)
+    })
+}
+
+fn with_incoming<T>(take: impl FnOnce(&mut Incoming) -> Result<T>) -> Result<T> {
+    INCOMING.with_borrow_mut(|incoming| match incoming {
+        Some(incoming) => take(incoming),
+        None => Err(outside("deserialized")),
+    })
+}
+
+fn malformed() -> Error {
+    Error::new(ErrorKind::Corrupt, "the manifest of a parcel")
+}
+
+fn split(bytes: &[u8]) -> Result<(&[u8], Manifest)> {
+    let (rest, length) = bytes.split_last_chunk::<4>().ok_or_else(malformed)?;
+    let length = u32::from_le_bytes(*length) as usize;
+    let at = rest.len().checked_sub(length).ok_or_else(malformed)?;
+    let (payload, manifest) = rest.split_at(at);
+    if manifest.is_empty() {
+        return Ok((payload, Manifest::default()));
+    }
+    let manifest = postcard::from_bytes(manifest).map_err(|cause| malformed().because(cause))?;
+    Ok((payload, manifest))
+}
+
+impl Incoming {
+    fn receive(manifest: Manifest, fds: Vec<OwnedFd>) -> Result<Self> {
+        if fds.len() != manifest.segments.len() + manifest.fds as usize {
+            return Err(malformed());
+        }
+        let mut fds = fds.into_iter();
+        let mut incoming = Self {
+            segments: Vec::new(),
+            couriers: Vec::new(),
+            blocks: manifest.blocks.into_iter().map(Some).collect(),
+            fds: Vec::new(),
+        };
+        for ((uuid, courier), lease) in manifest.segments.into_iter().zip(fds.by_ref()) {
+            let (segment, arrived) = segment::receive(uuid, lease, courier)?;
+            incoming.segments.push((segment, courier));
+            incoming.couriers.push(arrived);
+        }
+        incoming.fds = fds.map(Some).collect();
+        Ok(incoming)
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        // Couriers of segments that we were in already sweep what was not taken when they drop.
+        // Where we have become the courier ourselves, what was not taken is ours to close.
+        for (segment, block) in self.blocks.drain(..).flatten() {
+            let index = segment as usize;
+            if let (Some((segment, _)), Some(None)) =
+                (self.segments.get(index), self.couriers.get(index))
+            {
+                segment.disown(block);
+            }
+        }
+    }
+}
