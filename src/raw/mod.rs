@@ -2,10 +2,20 @@
 //! `wait`. Whatever maps them into memory, a segment or a model, the code is the same.
 
 pub(crate) mod blocks;
+pub(crate) mod frame;
 pub(crate) mod kind;
 #[cfg(not(multiproc_loom))]
 pub(crate) mod lane;
+pub(crate) mod memory;
 pub(crate) mod participants;
+pub(crate) mod spsc;
 
+#[cfg(all(test, not(multiproc_loom)))]
+#[path = "tests/heap.rs"]
+mod heap;
 #[cfg(all(test, multiproc_loom))]
 mod tests;
+
+/// The bytes of a peer cannot be the work of this crate: they were written by something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Corrupt;
