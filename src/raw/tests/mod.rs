@@ -4,6 +4,8 @@
 //! access to an atomic per thread, so "load, then CAS" hides races of that CAS. Call [`race`] before
 //! such an access where the counts stay suspiciously low.
 
+mod loom_wait;
+
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering as Std};
 
