@@ -1,6 +1,8 @@
 //! Room 2: state machines in place. `repr(C)`, address-free, no fd, no allocation, no sleep but in
 //! `wait`. Whatever maps them into memory, a segment or a model, the code is the same.
 
+#[cfg_attr(not(test), expect(dead_code, reason = "the queue and the locks will sit on it"))]
+pub(crate) mod bench;
 pub(crate) mod blocks;
 pub(crate) mod frame;
 pub(crate) mod kind;
@@ -8,7 +10,9 @@ pub(crate) mod kind;
 pub(crate) mod lane;
 pub(crate) mod memory;
 pub(crate) mod participants;
+pub(crate) mod seat;
 pub(crate) mod spsc;
+pub(crate) mod wait;
 
 #[cfg(all(test, not(multiproc_loom)))]
 #[path = "tests/heap.rs"]

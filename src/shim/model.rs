@@ -1,9 +1,12 @@
 //! Loom's atomics, a futex made of them, and the switch that breaks one step at a time.
 
+use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use loom::sync::{Condvar, Mutex};
+use loom::thread::ThreadId;
 
 use super::Ordering;
 
@@ -38,10 +41,12 @@ pub(crate) fn fence(label: &'static str) {
 }
 
 /// In a model both halves are full fences: that membarrier amounts to it is argued, not modelled.
+///
+/// Under [`without_heavy_fences`] it is nothing, as it is on a machine that denies membarrier.
 pub(crate) fn light_fence(label: &'static str) {
     let left_out =
         chosen().and_then(|mutant| mutant.strip_prefix(label)).is_some_and(|rest| rest == "/light");
-    if !left_out {
+    if !left_out && has_heavy_fence() {
         loom::sync::atomic::fence(Ordering::SeqCst);
     }
 }
@@ -55,7 +60,53 @@ pub(crate) fn heavy_fence(label: &'static str) {
     }
 }
 
-/// The kernel's check-and-sleep, as a mutex and a bell. Time does not pass in a model.
+// The threads of a model are coroutines of the one thread that runs its test, and share these.
+thread_local! {
+    static DENIED: Cell<bool> = const { Cell::new(false) };
+    static DOOMED: RefCell<Vec<(ThreadId, &'static str)>> = const { RefCell::new(Vec::new()) };
+}
+
+pub(crate) fn has_heavy_fence() -> bool {
+    !DENIED.get()
+}
+
+/// Runs models of a machine that denies membarrier.
+pub(crate) fn without_heavy_fences(models: impl FnOnce()) {
+    DENIED.set(true);
+    models();
+    DENIED.set(false);
+}
+
+/// Runs `body`, but kills this thread when it gets to [`kill_point`] `point`; then gives `None`.
+///
+/// Nothing that the dead would have done to shared memory is done, as no code here cleans up.
+pub(crate) fn dies_at<R>(point: &'static str, body: impl FnOnce() -> R) -> Option<R> {
+    let this = loom::thread::current().id();
+    DOOMED.with_borrow_mut(|doomed| doomed.push((this, point)));
+    let done = catch_unwind(AssertUnwindSafe(body));
+    DOOMED.with_borrow_mut(|doomed| doomed.retain(|(thread, _)| *thread != this));
+    match done {
+        Ok(done) => Some(done),
+        Err(cause) if cause.is::<Killed>() => None,
+        Err(cause) => resume_unwind(cause),
+    }
+}
+
+struct Killed;
+
+pub(crate) fn kill_point(name: &'static str) {
+    // Without a doomed thread loom is not asked who runs, because the answer costs.
+    if DOOMED.with_borrow(|doomed| doomed.iter().all(|(_, point)| *point != name)) {
+        return;
+    }
+    let this = loom::thread::current().id();
+    if DOOMED.with_borrow(|doomed| doomed.contains(&(this, name))) {
+        resume_unwind(Box::new(Killed));
+    }
+}
+
+/// The kernel's check-and-sleep, as a mutex and a bell. Time does not pass in a model, so a time-out
+/// is for ever, unless it is zero: then the sleep ends at once, wherever the others happen to be.
 #[derive(Debug)]
 pub(crate) struct Futex {
     word: AtomicU32,
@@ -72,16 +123,26 @@ impl Futex {
         &self.word
     }
 
-    pub(crate) fn wait(&self, expected: u32, _timeout: Option<Duration>) {
+    pub(crate) fn wait(&self, expected: u32, timeout: Option<Duration>) {
         let queue = self.queue.lock().unwrap();
         // An RMW, not a load: the kernel's compare reads the newest value.
-        if self.word.fetch_add(0, Ordering::AcqRel) == expected {
+        let sleeps = self.word.fetch_add(0, Ordering::AcqRel) == expected;
+        if sleeps && timeout != Some(Duration::ZERO) {
             drop(self.bell.wait(queue).unwrap());
         }
     }
 
-    pub(crate) fn wait_or(&self, expected: u32, _other: &Futex, _: u32, timeout: Option<Duration>) {
-        self.wait(expected, timeout);
+    /// Compares both words, but sleeps on this one only, as below Linux 5.16.
+    pub(crate) fn wait_or(
+        &self,
+        expected: u32,
+        other: &Futex,
+        other_expected: u32,
+        timeout: Option<Duration>,
+    ) {
+        if other.word.fetch_add(0, Ordering::AcqRel) == other_expected {
+            self.wait(expected, timeout);
+        }
     }
 
     pub(crate) fn wake_one(&self) {
@@ -94,6 +155,13 @@ impl Futex {
         self.bell.notify_all();
     }
 }
+
+/// Spinning would only multiply the executions: a second look is one that a schedule gives anyway.
+pub(crate) fn spin_budget() -> Duration {
+    Duration::ZERO
+}
+
+pub(crate) const YIELD_BUDGET: Duration = Duration::ZERO;
 
 pub(crate) fn poll_pause() {
     loom::hint::spin_loop();

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 #![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "shim is the door")]
 
+use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -23,6 +24,10 @@ pub(crate) const fn mutant(_name: &'static str) -> bool {
     false
 }
 
+/// A point where the models kill a participant. Nothing, in a real build.
+#[inline(always)]
+pub(crate) const fn kill_point(_name: &'static str) {}
+
 /// A sequentially consistent fence with the label of the one it meets.
 #[inline(always)]
 pub(crate) fn fence(_label: &'static str) {
@@ -43,12 +48,23 @@ pub(crate) fn heavy_fence(_label: &'static str) {
     std::sync::atomic::fence(Ordering::SeqCst);
 }
 
+/// Whether [`heavy_fence`] reaches the publishers, here.
+pub(crate) fn has_heavy_fence() -> bool {
+    sys::barrier::is_available()
+}
+
 /// A word that threads of several processes sleep on.
 #[derive(Debug)]
 #[repr(transparent)]
 pub(crate) struct Futex(AtomicU32);
 
 impl Futex {
+    /// A word outside of any segment.
+    #[cfg(test)]
+    pub(crate) const fn new(value: u32) -> Self {
+        Self(AtomicU32::new(value))
+    }
+
     /// The word itself.
     pub(crate) fn word(&self) -> &AtomicU32 {
         &self.0
@@ -80,6 +96,19 @@ impl Futex {
         sys::futex::wake(&self.0, i32::MAX);
     }
 }
+
+/// How long a look at a word that another core may write pays. Zero where there is one CPU alone.
+pub(crate) fn spin_budget() -> Duration {
+    static BUDGET: OnceLock<Duration> = OnceLock::new();
+    *BUDGET.get_or_init(|| {
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        // About what a futex call costs: spinning longer than the sleep it saves is a loss.
+        if cpus > 1 { Duration::from_micros(2) } else { Duration::ZERO }
+    })
+}
+
+/// How long it pays to let others run instead of going to sleep: a wake-up costs 20 to 50 us.
+pub(crate) const YIELD_BUDGET: Duration = Duration::from_micros(20);
 
 /// Waits between two looks at a word that another core is about to write.
 ///

@@ -8,6 +8,7 @@ mod death;
 mod loom_blocks;
 mod loom_frame;
 mod loom_spsc;
+mod loom_wait;
 
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering as Std};
