@@ -15,4 +15,12 @@ impl Kind {
     pub(crate) fn from_number(number: u32) -> Option<Self> {
         [Self::Inert, Self::Lane].into_iter().find(|kind| *kind as u32 == number)
     }
+
+    /// The bytes that every object of this kind begins with.
+    pub(crate) fn least_bytes(self) -> u64 {
+        match self {
+            Self::Inert => 0,
+            Self::Lane => super::lane::RING_AT as u64,
+        }
+    }
 }

@@ -22,8 +22,9 @@ const LARGE: u64 = 16 << 20;
 /// From this size on, the pages of a freed block go back to the system at once.
 const PAGES_BACK_FROM: u64 = 64 << 10;
 
-/// Makes an object of `bytes` zeroed bytes; `init` completes it before anybody else can see it.
-pub(crate) fn allocate(bytes: u64, kind: Kind, init: impl Fn(NonNull<u8>)) -> Result<Shared> {
+/// Makes an object of `bytes` zeroed bytes; `init` completes it before anybody else can see it,
+/// being told which participant its maker is.
+pub(crate) fn allocate(bytes: u64, kind: Kind, init: impl Fn(NonNull<u8>, u32)) -> Result<Shared> {
     let _gate = registry::gate();
     if bytes > LARGE {
         let granules = granules_for(bytes).ok_or_else(|| too_large(bytes))?;
@@ -49,7 +50,7 @@ fn too_large(bytes: u64) -> Error {
 
 impl Segment {
     /// Takes a block, or `None` if there is no room for it here.
-    fn take(&self, bytes: u64, kind: Kind, init: &impl Fn(NonNull<u8>)) -> Result<Option<u32>> {
+    fn take(&self, bytes: u64, kind: Kind, init: &impl Fn(NonNull<u8>, u32)) -> Result<Option<u32>> {
         let granules = granules_for(bytes).ok_or_else(|| too_large(bytes))?;
         let me = self.me();
         for index in 0..BLOCKS_MAX {
@@ -73,7 +74,7 @@ impl Segment {
                 self.give_back(index);
                 return Err(error);
             }
-            init(at);
+            init(at, me);
             block.open(me, kind as u32);
             return Ok(Some(index));
         }
@@ -181,6 +182,12 @@ impl Segment {
 }
 
 impl Segment {
+    /// What a live block holds.
+    pub(crate) fn kind_of(&self, index: u32) -> Option<Kind> {
+        let block = self.blocks().get(index as usize)?;
+        if block.state() == State::Live { Kind::from_number(block.kind()) } else { None }
+    }
+
     /// Whether any handle of this process stands on the block.
     pub(super) fn is_counted(&self, index: u32) -> bool {
         self.books().holds.contains_key(&index)

@@ -5,6 +5,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use crate::error::Result;
+use crate::raw::kind::Kind;
 
 use super::{Segment, registry};
 
@@ -45,6 +46,11 @@ impl Shared {
 
     pub(crate) fn block(&self) -> u32 {
         self.block
+    }
+
+    /// Whether the block holds an object of this kind, and is long enough to begin with its head.
+    pub(crate) fn is(&self, kind: Kind) -> bool {
+        self.segment.kind_of(self.block) == Some(kind) && self.length >= kind.least_bytes()
     }
 
     /// The first byte of the block; aligned to 128.

@@ -7,7 +7,7 @@ use super::*;
 use crate::raw::kind::Kind;
 
 fn object(bytes: u64) -> Shared {
-    allocate(bytes, Kind::Inert, |_| {}).unwrap()
+    allocate(bytes, Kind::Inert, |_, _| {}).unwrap()
 }
 
 /// A segment of one's own, as other tests use the common arena at the same time.
@@ -158,6 +158,6 @@ fn scribbled_sizes_are_corrupt_and_never_out_of_range() {
 
 #[test]
 fn an_object_beyond_the_largest_block_is_an_error() {
-    let error = allocate(1 << 50, Kind::Inert, |_| {}).unwrap_err();
+    let error = allocate(1 << 50, Kind::Inert, |_, _| {}).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Limit);
 }

@@ -19,6 +19,27 @@ pub(crate) fn generation() -> u32 {
     }
 }
 
+/// Remembers in which process something was made, for a check that costs one load.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    page: &'static AtomicU32,
+    generation: u32,
+}
+
+impl Mark {
+    /// Marks this process.
+    pub(crate) fn new() -> Self {
+        Self { generation: generation(), page: page() }
+    }
+
+    /// Whether this is still the process that was marked, and not a fork of it.
+    #[inline(always)]
+    pub(crate) fn is_here(self) -> bool {
+        // Relaxed: as in `generation`. A wiped page is no generation, hence no match.
+        self.page.load(Ordering::Relaxed) == self.generation
+    }
+}
+
 /// The word in the wiped page.
 fn page() -> &'static AtomicU32 {
     static PAGE: OnceLock<&'static AtomicU32> = OnceLock::new();

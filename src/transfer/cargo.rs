@@ -279,6 +279,12 @@ fn malformed() -> Error {
     Error::new(ErrorKind::Corrupt, "the manifest of a parcel")
 }
 
+/// The payload of bytes that have a manifest, and a letter's number, behind them.
+pub(crate) fn payload_of(bytes: &[u8]) -> &[u8] {
+    let with_manifest = bytes.split_last_chunk::<8>().map_or(bytes, |(rest, _)| rest);
+    split(with_manifest).map_or(bytes, |(payload, _)| payload)
+}
+
 fn split(bytes: &[u8]) -> Result<(&[u8], Manifest)> {
     let (rest, length) = bytes.split_last_chunk::<4>().ok_or_else(malformed)?;
     let length = u32::from_le_bytes(*length) as usize;

@@ -1,6 +1,8 @@
 //! How a value becomes bytes: [`Serde`] for any type, [`Plain`] for types that are bytes already,
 //! and whatever users write.
 
+use std::marker::PhantomData;
+
 use bytemuck::Pod;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -10,16 +12,14 @@ pub type CodecError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Turns values of `T` into bytes and back.
 ///
-/// A codec whose every message has the same size says so with [`FIXED`](Self::FIXED); its messages
-/// ride in fixed slots. All others are of variable size and should be [`Framed`] as well.
-///
 /// # Examples
 ///
 /// A codec for strings in upper case only:
 ///
 /// ```
-/// use multiproc::{Codec, CodecError, Connection, Framed, Pipe};
+/// use multiproc::{Codec, CodecError, Framed, Pipe};
 ///
+/// #[derive(Debug)]
 /// struct Shout;
 /// impl Framed for Shout {}
 /// impl Codec<String> for Shout {
@@ -32,16 +32,16 @@ pub type CodecError = Box<dyn std::error::Error + Send + Sync>;
 ///     }
 /// }
 ///
-/// let (mut here, mut there) = Pipe::builder().simplex_with::<String, Shout>()?;
+/// let (mut here, mut there) = Pipe::builder().codec::<Shout>().simplex::<String>()?;
 /// here.send("hello".to_owned())?;
 /// assert_eq!(there.recv()?, "HELLO");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Codec<T> {
-    /// The size in bytes of every message, if it is always the same.
-    const FIXED: Option<usize> = None;
+    /// How messages ride: in frames of any size, unless the codec says otherwise.
+    const SHAPE: Shape<T> = Shape::FRAMED;
 
-    /// Appends the bytes of `value` to `bytes`. Exactly [`FIXED`](Self::FIXED) of them, if that is set.
+    /// Appends the bytes of `value` to `bytes`.
     ///
     /// # Errors
     /// Whatever keeps the value from being encoded; the value is given back to whoever sent it.
@@ -54,24 +54,31 @@ pub trait Codec<T> {
     /// # Errors
     /// If the bytes are not those of a `T`.
     fn decode(bytes: &[u8]) -> Result<T, CodecError>;
+}
 
-    /// Writes the bytes of `value` over `slot`, which is [`FIXED`](Self::FIXED) bytes long.
-    ///
-    /// # Errors
-    /// As [`encode`](Self::encode), and if the codec writes another number of bytes than it promised.
-    #[inline]
-    fn write(value: &T, slot: &mut [u8]) -> Result<(), CodecError> {
-        let mut bytes = Vec::with_capacity(slot.len());
-        Self::encode(value, &mut bytes)?;
-        if bytes.len() != slot.len() {
-            return Err(format!("{} bytes where {} are fixed", bytes.len(), slot.len()).into());
-        }
-        slot.copy_from_slice(&bytes);
-        Ok(())
+/// How the messages of a [`Codec`] ride.
+#[derive(Debug)]
+pub struct Shape<T> {
+    is_plain: bool,
+    of: PhantomData<fn(T) -> T>,
+}
+
+impl<T> Shape<T> {
+    /// As frames of whatever size [`Codec::encode`] gives them.
+    pub const FRAMED: Self = Self { is_plain: false, of: PhantomData };
+
+    /// Whether messages are copied bit for bit into slots. Then `T` is [`Pod`].
+    pub(crate) const fn is_plain(&self) -> bool {
+        self.is_plain
     }
 }
 
-/// Marks a codec whose messages are of variable size, so that raw bytes may be sent beside them.
+impl<T: Pod> Shape<T> {
+    /// As themselves, copied bit for bit into slots of their size.
+    pub const PLAIN: Self = Self { is_plain: true, of: PhantomData };
+}
+
+/// Marks a codec whose messages are framed, so that raw bytes may be sent beside them.
 pub trait Framed {}
 
 /// Any type that serde knows, in [postcard](https://docs.rs/postcard)'s format. The default.
@@ -102,7 +109,7 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Serde {
 pub enum Plain {}
 
 impl<T: Pod> Codec<T> for Plain {
-    const FIXED: Option<usize> = Some(size_of::<T>());
+    const SHAPE: Shape<T> = Shape::PLAIN;
 
     #[inline]
     fn encode(value: &T, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
@@ -114,34 +121,11 @@ impl<T: Pod> Codec<T> for Plain {
     fn decode(bytes: &[u8]) -> Result<T, CodecError> {
         bytemuck::try_pod_read_unaligned(bytes).map_err(|cause| cause.to_string().into())
     }
-
-    #[inline]
-    fn write(value: &T, slot: &mut [u8]) -> Result<(), CodecError> {
-        slot.copy_from_slice(bytemuck::bytes_of(value));
-        Ok(())
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_failed_encoding_says_what_failed() {
-        struct Odd;
-        impl Codec<u8> for Odd {
-            const FIXED: Option<usize> = Some(2);
-            fn encode(value: &u8, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
-                bytes.push(*value);
-                Ok(())
-            }
-            fn decode(bytes: &[u8]) -> Result<u8, CodecError> {
-                Ok(bytes[0])
-            }
-        }
-        let error = Odd::write(&7, &mut [0; 2]).unwrap_err();
-        assert_eq!(error.to_string(), "1 bytes where 2 are fixed");
-    }
 
     #[test]
     fn plain_refuses_another_size() {
