@@ -1,5 +1,4 @@
 //! Python's `multiprocessing` for Rust, over mmap'd shared memory.
-
 #![allow(dead_code, unused_imports)] // while the rooms are being built
 
 mod error;
@@ -9,8 +8,18 @@ mod sys;
 mod raw;
 
 #[cfg(not(multiproc_loom))]
+mod channel;
+#[cfg(not(multiproc_loom))]
 mod segment;
 #[cfg(not(multiproc_loom))]
 mod transfer;
 
 pub use error::{Error, ErrorKind, Result};
+
+#[cfg(not(multiproc_loom))]
+pub use {
+    channel::{
+        Connection, Iter, Message, Nothing, Pipe, PipeBuilder, RecvError, Reserved, SendError,
+    },
+    transfer::codec::{Codec, CodecError, Framed, Plain, Serde, Shape},
+};

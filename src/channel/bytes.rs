@@ -1,0 +1,255 @@
+//! Raw bytes on a pipe of framed messages: streamed, copied, or written and read in place.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind};
+use crate::raw::frame::FrameView;
+use crate::sys::clock::Deadline;
+use crate::transfer::codec::{Codec, Framed};
+
+use super::connection::{Connection, one_way};
+use super::error::{Cause, RecvError, SendError};
+use super::inlet::Inlet;
+use super::outlet::Outlet;
+use super::ring::Draft;
+
+impl<Out, In, C: Codec<Out> + Framed> Connection<Out, In, C> {
+    /// Sends bytes as one message, waiting while the pipe is full.
+    ///
+    /// The other end must receive them as bytes: they are not those of an `Out`.
+    ///
+    /// # Errors
+    /// If the other end is gone or the pipe is damaged.
+    pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), SendError<()>> {
+        self.send_bytes_until(bytes, Some(Deadline::NEVER))
+    }
+
+    /// Sends bytes as one message if there is room for them now.
+    ///
+    /// # Errors
+    /// As [`send_bytes`](Self::send_bytes); [`is_full`](SendError::is_full) if there is no room.
+    pub fn try_send_bytes(&mut self, bytes: &[u8]) -> Result<(), SendError<()>> {
+        self.send_bytes_until(bytes, None)
+    }
+
+    /// Sends bytes as one message, waiting at most `timeout` for room.
+    ///
+    /// # Errors
+    /// As [`send_bytes`](Self::send_bytes); [`is_timeout`](SendError::is_timeout) if there was no
+    /// room in time. A long message of which a part had gone through is dropped by the reader.
+    pub fn send_bytes_timeout(
+        &mut self,
+        bytes: &[u8],
+        timeout: Duration,
+    ) -> Result<(), SendError<()>> {
+        self.send_bytes_until(bytes, Some(Deadline::after(timeout)))
+    }
+
+    /// Finds room for a message of up to `length` bytes, to be written where it will be read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Pipe;
+    ///
+    /// let (mut here, mut there) = Pipe::duplex::<(), ()>()?;
+    /// let mut message = here.reserve(1000)?;
+    /// message[..5].copy_from_slice(b"hello");
+    /// message.commit(5)?;
+    /// assert_eq!(&*there.peek()?, b"hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the other end is gone, or `length` is more than half of the pipe's capacity.
+    pub fn reserve(&mut self, length: usize) -> Result<Reserved<'_, Out, C>, SendError<()>> {
+        let Some(outlet) = &mut self.outlet else { return Err(SendError::new((), one_way("send"))) };
+        match outlet.draft(length, Some(Deadline::NEVER)) {
+            Ok(draft) => Ok(Reserved { outlet, draft }),
+            Err(cause) => Err(SendError::new((), cause)),
+        }
+    }
+
+    fn send_bytes_until(
+        &mut self,
+        bytes: &[u8],
+        until: Option<Deadline>,
+    ) -> Result<(), SendError<()>> {
+        let Some(outlet) = &mut self.outlet else { return Err(SendError::new((), one_way("send"))) };
+        outlet.send_bytes(bytes, 0, until).map_err(|cause| SendError::new((), cause))
+    }
+}
+
+/// Room in a pipe for a message that is being written. Dropped, it sends nothing.
+#[must_use = "nothing is sent before `commit`"]
+pub struct Reserved<'a, Out, C> {
+    outlet: &'a mut Outlet<Out, C>,
+    draft: Draft,
+}
+
+impl<Out, C: Codec<Out>> Reserved<'_, Out, C> {
+    /// Sends the first `length` bytes as one message.
+    ///
+    /// # Errors
+    /// If the pipe is damaged.
+    ///
+    /// # Panics
+    /// If `length` is more than was reserved.
+    pub fn commit(self, length: usize) -> Result<(), SendError<()>> {
+        let Self { outlet, draft } = self;
+        outlet.commit(draft, length, 0).map_err(|cause| SendError::new((), cause))
+    }
+}
+
+impl<Out, C> Deref for Reserved<'_, Out, C> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.draft.written()
+    }
+}
+
+impl<Out, C> DerefMut for Reserved<'_, Out, C> {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        self.draft.bytes()
+    }
+}
+
+impl<Out, C> fmt::Debug for Reserved<'_, Out, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reserved").field("length", &self.len()).finish()
+    }
+}
+
+impl<Out, In, C: Codec<In> + Framed> Connection<Out, In, C> {
+    /// Receives one message as bytes, waiting until there is one.
+    ///
+    /// # Errors
+    /// [`is_disconnected`](RecvError::is_disconnected) at the end. If there is no memory for the
+    /// message, it is passed over.
+    pub fn recv_bytes(&mut self) -> Result<Vec<u8>, RecvError> {
+        self.recv_bytes_until(Some(Deadline::NEVER))
+    }
+
+    /// Receives one message as bytes if there is one now.
+    ///
+    /// # Errors
+    /// As [`recv_bytes`](Self::recv_bytes); [`is_empty`](RecvError::is_empty) if there is none.
+    pub fn try_recv_bytes(&mut self) -> Result<Vec<u8>, RecvError> {
+        self.recv_bytes_until(None)
+    }
+
+    /// Receives one message as bytes, waiting at most `timeout` for one.
+    ///
+    /// # Errors
+    /// As [`recv_bytes`](Self::recv_bytes); [`is_timeout`](RecvError::is_timeout) if none came.
+    pub fn recv_bytes_timeout(&mut self, timeout: Duration) -> Result<Vec<u8>, RecvError> {
+        self.recv_bytes_until(Some(Deadline::after(timeout)))
+    }
+
+    /// Receives one message into the front of `buffer`, waiting until there is one; says how long
+    /// it was.
+    ///
+    /// # Errors
+    /// As [`recv_bytes`](Self::recv_bytes). If the buffer is too short, the error says how long it
+    /// must be, and the message stays in the pipe.
+    #[doc(alias = "BufferTooShort")]
+    pub fn recv_bytes_into(&mut self, buffer: &mut [u8]) -> Result<usize, RecvError> {
+        let message = self.peek()?;
+        let length = message.len();
+        let Some(front) = buffer.get_mut(..length) else {
+            let what = format!("a message of {length} bytes for a buffer of {}", buffer.len());
+            return Err(RecvError::new(Error::new(ErrorKind::Limit, what).into()));
+        };
+        front.copy_from_slice(&message);
+        message.consume()?;
+        Ok(length)
+    }
+
+    /// Looks at the next message where it lies, waiting until there is one. It stays in the pipe
+    /// until it is [consumed](Message::consume).
+    ///
+    /// The bytes are in shared memory. The sender has given them up; one that is broken enough to
+    /// write to them all the same changes what is read here.
+    ///
+    /// # Errors
+    /// As [`recv_bytes`](Self::recv_bytes).
+    pub fn peek(&mut self) -> Result<Message<'_, In, C>, RecvError> {
+        self.peek_until(Some(Deadline::NEVER))
+    }
+
+    /// Looks at the next message where it lies, if there is one now.
+    ///
+    /// # Errors
+    /// As [`peek`](Self::peek); [`is_empty`](RecvError::is_empty) if there is none.
+    pub fn try_peek(&mut self) -> Result<Message<'_, In, C>, RecvError> {
+        self.peek_until(None)
+    }
+
+    fn peek_until(&mut self, until: Option<Deadline>) -> Result<Message<'_, In, C>, RecvError> {
+        let Some(inlet) = &mut self.inlet else {
+            return Err(RecvError::new(one_way("receive")));
+        };
+        let flags = inlet.wait_for_message(until).map_err(RecvError::new)?;
+        let frame = inlet.frame().map_err(RecvError::new)?;
+        Ok(Message { inlet, frame, flags })
+    }
+
+    fn recv_bytes_until(&mut self, until: Option<Deadline>) -> Result<Vec<u8>, RecvError> {
+        let Some(inlet) = &mut self.inlet else {
+            return Err(RecvError::new(one_way("receive")));
+        };
+        take_bytes(inlet, until).map_err(RecvError::new)
+    }
+}
+
+fn take_bytes<In, C: Codec<In>>(
+    inlet: &mut Inlet<In, C>,
+    until: Option<Deadline>,
+) -> Result<Vec<u8>, Cause> {
+    let flags = inlet.wait_for_message(until)?;
+    let mut bytes = Vec::new();
+    if inlet.has_handles(flags) {
+        // A typed message: its handles are closed, its bytes are as good as any.
+        let frame = inlet.frame()?;
+        bytes.extend_from_slice(inlet.bytes(frame, flags));
+        inlet.drop_message(flags)?;
+    } else {
+        inlet.take(&mut bytes)?;
+    }
+    Ok(bytes)
+}
+
+/// A message where it lies in the pipe. Dropped, it stays there.
+#[must_use = "the message stays in the pipe until it is consumed"]
+pub struct Message<'a, In, C> {
+    inlet: &'a mut Inlet<In, C>,
+    frame: Option<FrameView>,
+    flags: u8,
+}
+
+impl<In, C: Codec<In>> Message<'_, In, C> {
+    /// Takes the message out of the pipe; its room is the sender's again.
+    ///
+    /// # Errors
+    /// If the pipe is damaged.
+    pub fn consume(self) -> Result<(), RecvError> {
+        self.inlet.drop_message(self.flags).map_err(RecvError::new)
+    }
+}
+
+impl<In, C> Deref for Message<'_, In, C> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.inlet.bytes(self.frame, self.flags)
+    }
+}
+
+impl<In, C> fmt::Debug for Message<'_, In, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,259 @@
+//! The public face of a pipe's end.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind};
+use crate::sys::clock::Deadline;
+use crate::transfer::codec::{Codec, Serde};
+
+use super::error::{Cause, RecvError, SendError};
+use super::inlet::Inlet;
+use super::outlet::Outlet;
+
+/// What goes the way that a [`Connection`] does not have. There is no value of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Nothing {}
+
+/// One end of a pipe: sends `Out`, receives `In`.
+///
+/// The other end is in another process, in another thread, or not yet anywhere. A connection moves:
+/// as an argument or a result of a process, or inside a message of another connection. Whoever has
+/// it last closes it by dropping it, or by dying.
+///
+/// What the other process may do meanwhile: read, send, close, or die, at any instruction. What was
+/// sent before it closed or died is received; nothing is received in part or twice. A peer that is
+/// stopped, and not dead, is waited for.
+///
+/// The verbs are the same everywhere: the bare verb waits, `try_` never does, `_timeout` waits for
+/// so long at the most. A waiting process takes no CPU time to speak of.
+///
+/// # Examples
+///
+/// ```
+/// use multiproc::{Connection, Pipe, Process};
+///
+/// fn upper(mut peer: Connection<String, String>) {
+///     while let Ok(line) = peer.recv() {
+///         if peer.send(line.to_uppercase()).is_err() {
+///             return;
+///         }
+///     }
+/// }
+///
+/// let (mut here, there) = Pipe::duplex::<String, String>()?;
+/// let process = Process::spawn(upper, there)?;
+/// here.send("hello".to_owned())?;
+/// assert_eq!(here.recv()?, "HELLO");
+/// drop(here);
+/// process.join()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(alias = "multiprocessing.connection.Connection")]
+#[must_use = "dropping a connection closes it"]
+pub struct Connection<Out, In, C = Serde> {
+    pub(super) outlet: Option<Outlet<Out, C>>,
+    pub(super) inlet: Option<Inlet<In, C>>,
+}
+
+impl<Out, In, C> Connection<Out, In, C> {
+    pub(super) fn new(outlet: Option<Outlet<Out, C>>, inlet: Option<Inlet<In, C>>) -> Self {
+        Self { outlet, inlet }
+    }
+
+    /// Takes the two directions apart, so that one thread can send and another receive.
+    ///
+    /// The direction that a simplex connection does not have stays without a peer.
+    pub fn split(self) -> (Connection<Out, Nothing, C>, Connection<Nothing, In, C>) {
+        (Connection::new(self.outlet, None), Connection::new(None, self.inlet))
+    }
+}
+
+impl<Out, In, C: Codec<Out>> Connection<Out, In, C> {
+    /// Sends a message, waiting while the pipe is full.
+    ///
+    /// It has arrived in the pipe when this returns, and will be received even if this process dies
+    /// at the next instruction. A message longer than the pipe streams through it: then this
+    /// returns when the reader has most of it.
+    ///
+    /// # Errors
+    /// The value comes back if the other end is gone, the value cannot be encoded, or the pipe is
+    /// damaged.
+    #[inline]
+    pub fn send(&mut self, value: Out) -> Result<(), SendError<Out>> {
+        self.send_until(value, Some(Deadline::NEVER))
+    }
+
+    /// Sends a message if there is room for it now.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send); [`is_full`](SendError::is_full) if there is no room. A message
+    /// longer than half of the pipe's capacity never fits; its error says so.
+    #[inline]
+    pub fn try_send(&mut self, value: Out) -> Result<(), SendError<Out>> {
+        self.send_until(value, None)
+    }
+
+    /// Sends a message, waiting at most `timeout` for room.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send); [`is_timeout`](SendError::is_timeout) if there was no room in time.
+    /// A long message of which a part had gone through is dropped by the reader.
+    pub fn send_timeout(&mut self, value: Out, timeout: Duration) -> Result<(), SendError<Out>> {
+        self.send_until(value, Some(Deadline::after(timeout)))
+    }
+
+    /// Sends all of `batch` in order, waiting while the pipe is full, and leaves it empty.
+    ///
+    /// Plain values are published as many at a time as there is room for, which costs a fraction of
+    /// sending them one by one.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send). What was not sent is still in `batch`, the first of it in front.
+    pub fn send_batch(&mut self, batch: &mut Vec<Out>) -> Result<(), SendError<()>> {
+        let Some(outlet) = &mut self.outlet else { return Err(SendError::new((), one_way("send"))) };
+        let deadline = Some(Deadline::NEVER);
+        let (sent, result) = if C::SHAPE.is_plain() {
+            outlet.send_slots(batch, deadline)
+        } else {
+            let mut sent = 0;
+            let result = batch.iter().try_for_each(|value| {
+                outlet.send(value, deadline)?;
+                sent += 1;
+                Ok(())
+            });
+            (sent, result)
+        };
+        batch.drain(..sent);
+        result.map_err(|cause| SendError::new((), cause))
+    }
+
+    #[inline]
+    fn send_until(&mut self, value: Out, until: Option<Deadline>) -> Result<(), SendError<Out>> {
+        let Some(outlet) = &mut self.outlet else {
+            return Err(SendError::new(value, one_way("send")));
+        };
+        match outlet.send(&value, until) {
+            Ok(()) => Ok(()),
+            Err(cause) => Err(SendError::new(value, cause)),
+        }
+    }
+}
+
+impl<Out, In, C: Codec<In>> Connection<Out, In, C> {
+    /// Receives a message, waiting until there is one.
+    ///
+    /// # Errors
+    /// [`is_disconnected`](RecvError::is_disconnected) when the other end is gone and everything it
+    /// sent was received. An error of another kind if the bytes are not those of an `In`; that
+    /// message is used up, the next one is not affected.
+    #[inline]
+    pub fn recv(&mut self) -> Result<In, RecvError> {
+        self.recv_until(Some(Deadline::NEVER))
+    }
+
+    /// Receives a message if there is one now.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv); [`is_empty`](RecvError::is_empty) if there is none.
+    #[inline]
+    pub fn try_recv(&mut self) -> Result<In, RecvError> {
+        self.recv_until(None)
+    }
+
+    /// Receives a message, waiting at most `timeout` for one.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv); [`is_timeout`](RecvError::is_timeout) if none came in time.
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<In, RecvError> {
+        self.recv_until(Some(Deadline::after(timeout)))
+    }
+
+    /// Receives at least one message and at most `most`, appending them to `batch`; says how many.
+    ///
+    /// Waits for the first, and takes with it what is there by then.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv), if there is not even one. An error behind the first message is
+    /// reported by the next call.
+    pub fn recv_batch(&mut self, batch: &mut Vec<In>, most: usize) -> Result<usize, RecvError> {
+        let Some(inlet) = &mut self.inlet else {
+            return Err(RecvError::new(one_way("receive")));
+        };
+        if C::SHAPE.is_plain() {
+            return inlet
+                .receive_slots(batch, most, Some(Deadline::NEVER))
+                .map_err(RecvError::new);
+        }
+        let mut received = 0;
+        while received < most {
+            let deadline = (received == 0).then_some(Deadline::NEVER);
+            if received > 0 && !inlet.poll(None).map_err(RecvError::new)? {
+                break;
+            }
+            match inlet.receive(deadline) {
+                Ok(value) => batch.push(value),
+                Err(cause) if received == 0 => return Err(RecvError::new(cause)),
+                Err(_) => break,
+            }
+            received += 1;
+        }
+        Ok(received)
+    }
+
+    /// Whether [`recv`](Self::recv) would return at once, waiting up to `timeout` for that to become
+    /// true. It is true at the end as well, when `recv` reports that the other side is gone.
+    ///
+    /// # Errors
+    /// If the pipe is damaged.
+    pub fn poll(&mut self, timeout: Duration) -> Result<bool, RecvError> {
+        let Some(inlet) = &mut self.inlet else {
+            return Err(RecvError::new(one_way("receive")));
+        };
+        let deadline = (!timeout.is_zero()).then(|| Deadline::after(timeout));
+        inlet.poll(deadline).map_err(RecvError::new)
+    }
+
+    /// Iterates over the messages until the other side is gone, or something else goes wrong.
+    pub fn iter(&mut self) -> Iter<'_, Out, In, C> {
+        Iter { connection: self, codec: PhantomData }
+    }
+
+    #[inline]
+    fn recv_until(&mut self, until: Option<Deadline>) -> Result<In, RecvError> {
+        let Some(inlet) = &mut self.inlet else {
+            return Err(RecvError::new(one_way("receive")));
+        };
+        inlet.receive(until).map_err(RecvError::new)
+    }
+}
+
+/// The messages of a connection, one after the other. Made by [`Connection::iter`].
+#[derive(Debug)]
+pub struct Iter<'a, Out, In, C> {
+    connection: &'a mut Connection<Out, In, C>,
+    codec: PhantomData<C>,
+}
+
+impl<Out, In, C: Codec<In>> Iterator for Iter<'_, Out, In, C> {
+    type Item = In;
+
+    fn next(&mut self) -> Option<In> {
+        self.connection.recv().ok()
+    }
+}
+
+pub(super) fn one_way(verb: &str) -> Cause {
+    let what = format!("{verb} on a connection that does not go this way");
+    Error::new(ErrorKind::Misuse, what).into()
+}
+
+impl<Out, In, C> fmt::Debug for Connection<Out, In, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("sends", &self.outlet.is_some())
+            .field("receives", &self.inlet.is_some())
+            .finish_non_exhaustive()
+    }
+}

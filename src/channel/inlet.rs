@@ -1,0 +1,369 @@
+//! The receiving half: a message comes out of the ring whole, or not at all.
+
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::raw::frame::FrameView;
+use crate::raw::wait::{Fence, Waited};
+use crate::sys::clock::Deadline;
+use crate::sys::{fork, letter};
+use crate::transfer;
+use crate::transfer::codec::Codec;
+
+use super::end::End;
+use super::error::Cause;
+use super::outlet::{disconnected, not_framed, not_slots};
+use super::ring::{Reader, payload};
+
+/// The frame's handles came in a letter, whose number is the last eight bytes of the message.
+pub(super) const CARGO: u8 = 1;
+/// The frame is the first of several, and begins with the length of the whole message, 8 bytes.
+pub(super) const BEGIN: u8 = 2;
+/// The frame goes on with a message that has begun. One that never ends is dropped by the next.
+pub(super) const CONTINUE: u8 = 4;
+
+/// How long a letter may take that was sent before the message it belongs to: it is there already.
+const LETTER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The receiving half of a connection.
+pub(super) struct Inlet<T, C> {
+    ring: Reader<T>,
+    end: Arc<End>,
+    mark: fork::Mark,
+    how: Fence,
+    pub(super) socket: Option<Arc<OwnedFd>>,
+    /// A message of several frames, as far as it has come.
+    long: Long,
+    scratch: Vec<u8>,
+    codec: PhantomData<fn() -> C>,
+}
+
+/// A message in several frames.
+#[derive(Debug, Default)]
+struct Long {
+    bytes: Vec<u8>,
+    /// How many bytes are still to come.
+    missing: u64,
+    flags: u8,
+    state: Stage,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    /// No such message.
+    #[default]
+    None,
+    /// Some of it is in `bytes`.
+    Begun,
+    /// There was no memory for it: what is missing is passed over.
+    Skipped,
+    /// All of it is in `bytes`.
+    Whole,
+}
+
+impl<T, C> Inlet<T, C> {
+    /// Attaches to a lane whose reading side is ours.
+    pub(super) fn attach(
+        end: Arc<End>,
+        socket: Option<Arc<OwnedFd>>,
+        how: Fence,
+    ) -> Result<Self> {
+        if how == Fence::Full {
+            end.our_side().seat.demand_fences();
+        }
+        Ok(Self {
+            ring: Reader::attach(&end)?,
+            end,
+            mark: fork::Mark::new(),
+            how,
+            socket,
+            long: Long::default(),
+            scratch: Vec::new(),
+            codec: PhantomData,
+        })
+    }
+
+    pub(super) fn end(&self) -> &Arc<End> {
+        &self.end
+    }
+
+    /// Whether the half can leave now: not in the middle of a message.
+    pub(super) fn is_between_messages(&self) -> bool {
+        self.long.state == Stage::None
+    }
+
+    /// The bytes of the message at hand, where they lie.
+    pub(super) fn bytes(&self, frame: Option<FrameView>, flags: u8) -> &[u8] {
+        let all = match (&self.ring, frame) {
+            (Reader::Frames(ring), Some(frame)) => payload(ring, &frame),
+            _ => &self.long.bytes,
+        };
+        if flags & CARGO != 0 { transfer::cargo::payload_of(all) } else { all }
+    }
+}
+
+impl<T, C: Codec<T>> Inlet<T, C> {
+    /// Receives one message if there is one, or waits for it until `deadline`.
+    #[inline]
+    pub(super) fn receive(&mut self, deadline: Option<Deadline>) -> Result<T, Cause> {
+        self.check()?;
+        if !C::SHAPE.is_plain() {
+            return self.receive_framed(deadline);
+        }
+        let Reader::Slots(ring) = &mut self.ring else { return Err(not_slots().into()) };
+        let popped = Reader::pop(ring, &C::SHAPE).map_err(Error::from)?;
+        if let Some(value) = popped {
+            self.end.their_side().notify(self.how);
+            return Ok(value);
+        }
+        self.receive_when_there(deadline)
+    }
+
+    /// Receives up to `most` plain messages that are there by now; waits for the first.
+    pub(super) fn receive_slots(
+        &mut self,
+        into: &mut Vec<T>,
+        most: usize,
+        deadline: Option<Deadline>,
+    ) -> Result<usize, Cause> {
+        self.check()?;
+        let Reader::Slots(ring) = &mut self.ring else { return Err(not_slots().into()) };
+        let popped = Reader::pop_many(ring, &C::SHAPE, most, into).map_err(Error::from)?;
+        if popped > 0 || most == 0 {
+            self.end.their_side().notify(self.how);
+            return Ok(popped);
+        }
+        into.push(self.receive_when_there(deadline)?);
+        Ok(1)
+    }
+
+    #[cold]
+    fn receive_when_there(&mut self, deadline: Option<Deadline>) -> Result<T, Cause> {
+        let Reader::Slots(ring) = &mut self.ring else { return Err(not_slots().into()) };
+        let value = wait_for_writer(&self.end, self.how, deadline, || {
+            Ok(Reader::pop(ring, &C::SHAPE).map_err(Error::from)?)
+        })?;
+        self.end.their_side().notify(self.how);
+        Ok(value)
+    }
+
+    fn receive_framed(&mut self, deadline: Option<Deadline>) -> Result<T, Cause> {
+        let flags = self.wait_for_message(deadline)?;
+        let mut bytes = std::mem::take(&mut self.scratch);
+        bytes.clear();
+        let value = self.take(&mut bytes).and_then(|()| self.decode(&mut bytes, flags));
+        self.scratch = bytes;
+        value
+    }
+
+    fn decode(&self, bytes: &mut Vec<u8>, flags: u8) -> Result<T, Cause> {
+        let fds = if flags & CARGO == 0 { None } else { Some(self.fetch_fds(bytes)?) };
+        Ok(transfer::decode::<T, C>(bytes, fds)?)
+    }
+
+    /// Receives the letter of a message, whose number is cut off its end.
+    #[cold]
+    fn fetch_fds(&self, bytes: &mut Vec<u8>) -> Result<Vec<OwnedFd>> {
+        let lost = || Error::new(ErrorKind::Corrupt, "the fds of the handles in a message");
+        let (_, number) = bytes.split_last_chunk::<8>().ok_or_else(lost)?;
+        let number = u64::from_le_bytes(*number);
+        bytes.truncate(bytes.len() - 8);
+        let socket = self.socket.as_ref().ok_or_else(lost)?;
+        let deadline = Deadline::after(LETTER_TIMEOUT);
+        // Bounded: every turn takes one letter that was sent, and numbers only grow.
+        loop {
+            let letter = letter::receive(socket.as_fd(), deadline)
+                .context(|| "receive the fds of the handles in a message".to_owned())?
+                .ok_or_else(lost)?;
+            let came = letter.bytes.first_chunk::<8>().map(|came| u64::from_le_bytes(*came));
+            match came {
+                Some(came) if came == number => return Ok(letter.fds),
+                // Its message was never sent.
+                Some(came) if came < number => {}
+                _ => return Err(lost()),
+            }
+        }
+    }
+
+    /// Waits until a whole framed message is at hand, and returns its flags.
+    pub(super) fn wait_for_message(&mut self, deadline: Option<Deadline>) -> Result<u8, Cause> {
+        self.check()?;
+        let Self { ring, end, long, how, .. } = self;
+        wait_for_writer(end, *how, deadline, || Ok(advance(ring, long, end, *how)?))
+    }
+
+    /// Whether a call to receive would return at once: there is a message, or there will be none.
+    pub(super) fn poll(&mut self, deadline: Option<Deadline>) -> Result<bool, Cause> {
+        self.check()?;
+        let Self { ring, end, long, how, .. } = self;
+        let polled = wait_for_writer(end, *how, deadline, || match ring {
+            Reader::Slots(ring) => {
+                let is_empty = ring.is_empty().map_err(Error::from)?;
+                Ok((!is_empty).then_some(0))
+            }
+            Reader::Frames(_) => Ok(advance(ring, long, end, *how)?),
+        });
+        match polled {
+            Ok(_) | Err(Cause::Disconnected { .. }) => Ok(true),
+            Err(Cause::WouldBlock | Cause::TimedOut) => Ok(false),
+            Err(cause) => Err(cause),
+        }
+    }
+
+    /// The frame that holds the message at hand, unless it was put together from several.
+    pub(super) fn frame(&mut self) -> Result<Option<FrameView>, Cause> {
+        match &mut self.ring {
+            _ if self.long.state == Stage::Whole => Ok(None),
+            Reader::Frames(ring) => Ok(ring.peek().map_err(Error::from)?),
+            Reader::Slots(_) => Err(not_framed().into()),
+        }
+    }
+
+    /// Whether handles came with the message at hand.
+    pub(super) fn has_handles(&self, flags: u8) -> bool {
+        flags & CARGO != 0
+    }
+
+    /// Takes the message at hand, appending its bytes to `into` or, if that is empty, moving them.
+    pub(super) fn take(&mut self, into: &mut Vec<u8>) -> Result<(), Cause> {
+        if self.long.state == Stage::Whole {
+            *into = std::mem::take(&mut self.long).bytes;
+            return Ok(());
+        }
+        let Reader::Frames(ring) = &mut self.ring else { return Err(not_framed().into()) };
+        if let Some(view) = ring.peek().map_err(Error::from)? {
+            into.extend_from_slice(payload(ring, &view));
+        }
+        self.drop_message(0)
+    }
+
+    /// Passes over the message at hand; the handles that came with it are closed.
+    pub(super) fn drop_message(&mut self, flags: u8) -> Result<(), Cause> {
+        if flags & CARGO != 0 {
+            let mut bytes = Vec::new();
+            self.take(&mut bytes)?;
+            let fds = self.fetch_fds(&mut bytes)?;
+            drop(transfer::cargo::Unpacking::begin(&bytes, fds)?);
+            return Ok(());
+        }
+        if self.long.state == Stage::Whole {
+            self.long = Long::default();
+            return Ok(());
+        }
+        let Reader::Frames(ring) = &mut self.ring else { return Err(not_framed().into()) };
+        ring.release();
+        self.end.their_side().notify(self.how);
+        Ok(())
+    }
+
+    #[inline]
+    fn check(&mut self) -> Result<(), Cause> {
+        if !self.mark.is_here() || !self.end.is_owned() {
+            self.end.follow_fork()?;
+            self.mark = fork::Mark::new();
+        }
+        Ok(())
+    }
+}
+
+/// Takes in pieces of a long message until a whole message is at hand; its flags if it is.
+fn advance<T>(
+    ring: &mut Reader<T>,
+    long: &mut Long,
+    end: &End,
+    how: Fence,
+) -> Result<Option<u8>> {
+    let Reader::Frames(ring) = ring else { return Err(not_framed()) };
+    // Not bounded, but every turn takes a frame that the writer had to send.
+    loop {
+        if long.state == Stage::Whole {
+            return Ok(Some(long.flags & CARGO));
+        }
+        let Some(view) = ring.peek()? else { return Ok(None) };
+        if view.flags & (BEGIN | CONTINUE) == 0 {
+            *long = Long::default();
+            return Ok(Some(view.flags & CARGO));
+        }
+        let piece = payload(ring, &view);
+        let taken = if view.flags & BEGIN != 0 {
+            long.begin(piece, view.flags)
+        } else {
+            long.go_on(piece)
+        };
+        ring.release();
+        end.their_side().notify(how);
+        taken?;
+    }
+}
+
+impl Long {
+    fn begin(&mut self, piece: &[u8], flags: u8) -> Result<()> {
+        let corrupt = || Error::new(ErrorKind::Corrupt, "the first frame of a long message");
+        let (total, piece) = piece.split_first_chunk::<8>().ok_or_else(corrupt)?;
+        let total = u64::from_le_bytes(*total);
+        *self = Self { missing: total, flags, state: Stage::Begun, ..Self::default() };
+        let reserved = usize::try_from(total).map(|total| self.bytes.try_reserve_exact(total));
+        if !matches!(reserved, Ok(Ok(()))) {
+            self.state = Stage::Skipped;
+            self.missing = total.saturating_sub(piece.len() as u64);
+            let what = format!("receive a message of {total} bytes");
+            return Err(Error::new(ErrorKind::Memory, what));
+        }
+        self.go_on(piece)
+    }
+
+    fn go_on(&mut self, piece: &[u8]) -> Result<()> {
+        let missing = self.missing.checked_sub(piece.len() as u64);
+        let missing = missing.filter(|_| matches!(self.state, Stage::Begun | Stage::Skipped));
+        let Some(missing) = missing else {
+            *self = Self::default();
+            return Err(Error::new(ErrorKind::Corrupt, "a frame of no message, or beyond its end"));
+        };
+        self.missing = missing;
+        if self.state == Stage::Begun {
+            self.bytes.extend_from_slice(piece);
+        }
+        if missing == 0 {
+            self.state = if self.state == Stage::Begun { Stage::Whole } else { Stage::None };
+        }
+        Ok(())
+    }
+}
+
+/// Waits on our seat until `look` finds something, the writer is gone and the ring is empty, or the
+/// deadline passes.
+#[inline]
+fn wait_for_writer<R>(
+    end: &End,
+    how: Fence,
+    deadline: Option<Deadline>,
+    mut look: impl FnMut() -> Result<Option<R>, Cause>,
+) -> Result<R, Cause> {
+    // What was sent before the writer closed is still read, so the flags are asked first.
+    let mut attempt = || {
+        let gone = end.their_side().is_closed();
+        match look() {
+            Ok(Some(found)) => Some(Ok(found)),
+            Ok(None) if gone => Some(Err(disconnected(end.their_side()))),
+            Ok(None) => None,
+            Err(cause) => Some(Err(cause)),
+        }
+    };
+    let Some(deadline) = deadline else { return attempt().unwrap_or(Err(Cause::WouldBlock)) };
+    let mut outcome = None;
+    let waited = end.our_side().seat.wait(
+        end.terms(how, deadline),
+        || {
+            outcome = attempt();
+            outcome.is_some()
+        },
+        || end.suspect_peer(),
+    );
+    match (waited, outcome) {
+        (Waited::Ready, Some(outcome)) => outcome,
+        _ => Err(Cause::TimedOut),
+    }
+}

@@ -1,0 +1,27 @@
+//! Room 5: pipes. A lane, its ring and its two seats, joined into typed ends that block.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `pipe` | makes pairs of connections |
+//! | `connection` | the public face: typed messages, waiting, splitting |
+//! | `bytes` | raw bytes beside typed messages: in place, into buffers, streamed |
+//! | `outlet`, `inlet` | one sending half, one receiving half |
+//! | `ring` | a ring where it lies, with safe reads and writes |
+//! | `end` | who owns a side of a lane; how it moves and how it closes |
+//! | `travel` | how a connection crosses to another process |
+//! | `error` | what can happen to a message |
+
+mod bytes;
+mod connection;
+mod end;
+mod error;
+mod inlet;
+mod outlet;
+mod pipe;
+mod ring;
+mod travel;
+
+pub use bytes::{Message, Reserved};
+pub use connection::{Connection, Iter, Nothing};
+pub use error::{RecvError, SendError};
+pub use pipe::{Pipe, PipeBuilder};

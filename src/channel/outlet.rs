@@ -1,0 +1,290 @@
+//! The sending half: a message goes into the ring, and the reader hears of it.
+
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::raw::lane::Side;
+use crate::raw::wait::{Fence, Waited};
+use crate::sys::clock::Deadline;
+use crate::sys::{fork, letter};
+use crate::transfer::cargo::Cargo;
+use crate::transfer::codec::Codec;
+use crate::transfer::{self};
+
+use super::end::End;
+use super::error::Cause;
+use super::inlet::{BEGIN, CARGO, CONTINUE};
+use super::ring::{Draft, Writer, draft};
+
+/// A longer message is sent in pieces of this part of the ring, so that both sides copy at once.
+const PIECES_IN_RING: u64 = 4;
+
+/// The sending half of a connection.
+pub(super) struct Outlet<T, C> {
+    ring: Writer<T>,
+    end: Arc<End>,
+    mark: fork::Mark,
+    how: Fence,
+    /// How many letters with fds were ever sent beside this lane, by whoever owned it.
+    pub(super) letters: u64,
+    pub(super) socket: Option<Arc<OwnedFd>>,
+    scratch: Vec<u8>,
+    codec: PhantomData<fn() -> C>,
+}
+
+impl<T, C> Outlet<T, C> {
+    /// Attaches to a lane whose writing side is ours.
+    pub(super) fn attach(
+        end: Arc<End>,
+        socket: Option<Arc<OwnedFd>>,
+        letters: u64,
+        how: Fence,
+    ) -> Result<Self> {
+        if how == Fence::Full {
+            end.our_side().seat.demand_fences();
+        }
+        Ok(Self {
+            ring: Writer::attach(&end)?,
+            end,
+            mark: fork::Mark::new(),
+            how,
+            letters,
+            socket,
+            scratch: Vec::new(),
+            codec: PhantomData,
+        })
+    }
+
+    pub(super) fn end(&self) -> &Arc<End> {
+        &self.end
+    }
+}
+
+impl<T, C: Codec<T>> Outlet<T, C> {
+    /// Sends one message if it can go at once, or waits until `deadline` for room.
+    #[inline]
+    pub(super) fn send(&mut self, value: &T, deadline: Option<Deadline>) -> Result<(), Cause> {
+        self.check()?;
+        if !C::SHAPE.is_plain() {
+            return self.send_framed(value, deadline);
+        }
+        let Writer::Slots(ring) = &mut self.ring else { return Err(not_slots().into()) };
+        let pushed = Writer::push(ring, &C::SHAPE, value).map_err(Error::from)?;
+        if pushed {
+            self.end.their_side().notify(self.how);
+            return Ok(());
+        }
+        self.send_when_free(value, deadline)
+    }
+
+    /// Sends plain messages from the front of `values`, one wake-up for as many as fit at a time.
+    pub(super) fn send_slots(
+        &mut self,
+        values: &[T],
+        deadline: Option<Deadline>,
+    ) -> (usize, Result<(), Cause>) {
+        let mut sent = 0;
+        while let Some(rest) = values.get(sent..).filter(|rest| !rest.is_empty()) {
+            let pushed = self.check().and_then(|()| match &mut self.ring {
+                Writer::Slots(ring) => {
+                    Ok(Writer::push_many(ring, &C::SHAPE, rest).map_err(Error::from)?)
+                }
+                Writer::Frames(_) => Err(not_slots().into()),
+            });
+            let done = match pushed {
+                Ok(0) => self.send_when_free(&rest[0], deadline).map(|()| 1),
+                Ok(pushed) => {
+                    self.end.their_side().notify(self.how);
+                    Ok(pushed)
+                }
+                Err(cause) => Err(cause),
+            };
+            match done {
+                Ok(more) => sent += more,
+                Err(cause) => return (sent, Err(cause)),
+            }
+        }
+        (sent, Ok(()))
+    }
+
+    #[cold]
+    fn send_when_free(&mut self, value: &T, deadline: Option<Deadline>) -> Result<(), Cause> {
+        let deadline = deadline.ok_or(Cause::WouldBlock)?;
+        let Writer::Slots(ring) = &mut self.ring else { return Err(not_slots().into()) };
+        wait_for_reader(&self.end, self.how, deadline, || {
+            match Writer::push(ring, &C::SHAPE, value) {
+                Ok(true) => Some(Ok(())),
+                Ok(false) => None,
+                Err(corrupt) => Some(Err(Error::from(corrupt).into())),
+            }
+        })?;
+        self.end.their_side().notify(self.how);
+        Ok(())
+    }
+
+    fn send_framed(&mut self, value: &T, deadline: Option<Deadline>) -> Result<(), Cause> {
+        let mut bytes = std::mem::take(&mut self.scratch);
+        bytes.clear();
+        let sent = match transfer::encode::<T, C>(value, &mut bytes) {
+            Ok(cargo) if cargo.is_empty() => self.send_bytes(&bytes, 0, deadline),
+            Ok(cargo) => self.send_with(cargo, &mut bytes, deadline),
+            Err(error) => Err(error.into()),
+        };
+        self.scratch = bytes;
+        sent
+    }
+
+    /// Sends bytes whose handles travel beside them: first the letter with the fds, then the bytes
+    /// that name it. A letter whose bytes never came is passed over by the reader.
+    #[cold]
+    fn send_with(
+        &mut self,
+        cargo: Cargo,
+        bytes: &mut Vec<u8>,
+        deadline: Option<Deadline>,
+    ) -> Result<(), Cause> {
+        let Some(socket) = &self.socket else {
+            let what = "a handle in a message of a pipe that was made without a socket for them";
+            return Err(Error::new(ErrorKind::Misuse, what).into());
+        };
+        let number = self.letters;
+        self.letters += 1;
+        bytes.extend_from_slice(&number.to_le_bytes());
+        let until = deadline.unwrap_or(Deadline::after(std::time::Duration::ZERO));
+        match letter::send(socket.as_fd(), &number.to_le_bytes(), &cargo.fds(), until) {
+            Ok(()) => {}
+            Err(cause) if cause.kind() == std::io::ErrorKind::TimedOut => {
+                return Err(if deadline.is_some() { Cause::TimedOut } else { Cause::WouldBlock });
+            }
+            Err(cause) if cause.kind() == std::io::ErrorKind::BrokenPipe => {
+                return Err(self.disconnected());
+            }
+            Err(cause) => {
+                return Err(Err::<(), _>(cause)
+                    .context(|| "send the fds of the handles in a message".to_owned())
+                    .unwrap_err()
+                    .into());
+            }
+        }
+        self.send_bytes(bytes, CARGO, deadline)?;
+        cargo.commit();
+        Ok(())
+    }
+
+    /// Sends bytes as one message: in one frame, or in pieces if they are many.
+    pub(super) fn send_bytes(
+        &mut self,
+        bytes: &[u8],
+        flags: u8,
+        deadline: Option<Deadline>,
+    ) -> Result<(), Cause> {
+        let piece = (self.end.lane().geometry().capacity.min(1 << 30) / PIECES_IN_RING) as usize;
+        if bytes.len() <= piece || deadline.is_none() {
+            let mut draft = self.draft(bytes.len(), deadline)?;
+            draft.bytes().copy_from_slice(bytes);
+            return self.commit(draft, bytes.len(), flags);
+        }
+        let total = (bytes.len() as u64).to_le_bytes();
+        let (first, rest) = bytes.split_at(piece - total.len());
+        let mut draft = self.draft(piece, deadline)?;
+        draft.bytes()[..total.len()].copy_from_slice(&total);
+        draft.bytes()[total.len()..].copy_from_slice(first);
+        self.commit(draft, piece, flags | BEGIN)?;
+        for part in rest.chunks(piece) {
+            let mut draft = self.draft(part.len(), deadline)?;
+            draft.bytes().copy_from_slice(part);
+            self.commit(draft, part.len(), CONTINUE)?;
+        }
+        Ok(())
+    }
+
+    /// Finds room for one frame, waiting for it until `deadline`.
+    pub(super) fn draft(
+        &mut self,
+        length: usize,
+        deadline: Option<Deadline>,
+    ) -> Result<Draft, Cause> {
+        self.check()?;
+        let Writer::Frames(ring) = &mut self.ring else { return Err(not_framed().into()) };
+        if let Some(draft) = draft(ring, length)? {
+            return Ok(draft);
+        }
+        let deadline = deadline.ok_or(Cause::WouldBlock)?;
+        wait_for_reader(&self.end, self.how, deadline, || match draft(ring, length) {
+            Ok(Some(draft)) => Some(Ok(draft)),
+            Ok(None) => None,
+            Err(error) => Some(Err(error.into())),
+        })
+    }
+
+    /// Publishes a frame.
+    pub(super) fn commit(
+        &mut self,
+        draft: Draft,
+        length: usize,
+        flags: u8,
+    ) -> Result<(), Cause> {
+        let Writer::Frames(ring) = &mut self.ring else { return Err(not_framed().into()) };
+        draft.commit(ring, length, flags);
+        self.end.their_side().notify(self.how);
+        Ok(())
+    }
+
+    /// Whether this half may send: it is this process's, and somebody will read.
+    #[inline]
+    pub(super) fn check(&mut self) -> Result<(), Cause> {
+        if !self.mark.is_here() || !self.end.is_owned() {
+            self.follow_fork()?;
+        }
+        if self.end.their_side().is_closed() { Err(self.disconnected()) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn follow_fork(&mut self) -> Result<(), Cause> {
+        self.end.follow_fork()?;
+        self.mark = fork::Mark::new();
+        Ok(())
+    }
+
+    fn disconnected(&self) -> Cause {
+        disconnected(self.end.their_side())
+    }
+}
+
+/// Waits on our seat until `attempt` gets somewhere, the reader is gone, or the deadline passes.
+fn wait_for_reader<R>(
+    end: &End,
+    how: Fence,
+    deadline: Deadline,
+    mut attempt: impl FnMut() -> Option<Result<R, Cause>>,
+) -> Result<R, Cause> {
+    let mut outcome = None;
+    let waited = end.our_side().seat.wait(
+        end.terms(how, deadline),
+        || {
+            let gone = end.their_side().is_closed();
+            outcome = if gone { Some(Err(disconnected(end.their_side()))) } else { attempt() };
+            outcome.is_some()
+        },
+        || end.suspect_peer(),
+    );
+    match (waited, outcome) {
+        (Waited::Ready, Some(outcome)) => outcome,
+        _ => Err(Cause::TimedOut),
+    }
+}
+
+/// What the flags of the other side say.
+pub(super) fn disconnected(side: &Side) -> Cause {
+    Cause::Disconnected { died: side.has_died() }
+}
+
+pub(super) fn not_slots() -> Error {
+    Error::new(ErrorKind::Misuse, "slots of a pipe that carries frames")
+}
+
+pub(super) fn not_framed() -> Error {
+    Error::new(ErrorKind::Misuse, "bytes on a pipe that carries plain values")
+}

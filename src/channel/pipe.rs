@@ -1,0 +1,271 @@
+//! Makes pairs of connections.
+#![allow(unsafe_code)]
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::raw::kind::Kind;
+use crate::raw::lane::{Geometry, Lane, Role};
+use crate::raw::wait::Fence;
+use crate::segment::{self, Shared};
+use crate::sys::socket;
+use crate::transfer::codec::{Codec, Plain, Serde};
+
+use super::connection::{Connection, Nothing};
+use super::end::End;
+use super::inlet::Inlet;
+use super::outlet::Outlet;
+use super::ring::lane_bytes;
+
+/// A pipe of framed messages keeps this many bytes unless told otherwise, each way: 64 KiB.
+const BYTES_DEFAULT: u64 = 64 << 10;
+/// Less than this many bytes no pipe has.
+const BYTES_MIN: u64 = 256;
+/// More than this many bytes no pipe has: 1 GiB.
+const BYTES_MAX: u64 = 1 << 30;
+/// A pipe of plain values has up to this many slots unless told otherwise.
+const SLOTS_DEFAULT: u64 = 1024;
+/// ... and at least this many, however large they are.
+const SLOTS_LEAST_DEFAULT: u64 = 16;
+/// More than this many slots no pipe has.
+const SLOTS_MAX: u64 = 1 << 30;
+
+/// Makes pipes: pairs of [`Connection`]s in shared memory.
+///
+/// # Examples
+///
+/// ```
+/// use multiproc::{Connection, Nothing, Pipe, Process};
+///
+/// fn child(mut lines: Connection<Nothing, String>) -> usize {
+///     lines.iter().map(|line| line.len()).sum()
+/// }
+///
+/// let (mut here, there) = Pipe::simplex::<String>()?;
+/// let process = Process::spawn(child, there)?;
+/// here.send("hello".to_owned())?;
+/// here.send("world".to_owned())?;
+/// drop(here);
+/// assert_eq!(process.join()?, 10);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Pipe(());
+
+impl Pipe {
+    /// Makes a pipe on which both ends send and receive: `A` one way, `B` the other.
+    ///
+    /// # Errors
+    /// If shared memory or file descriptors have run out.
+    #[doc(alias = "Pipe(duplex=True)")]
+    #[allow(clippy::type_complexity, reason = "the pair is what it is")]
+    pub fn duplex<A, B>() -> Result<(Connection<A, B>, Connection<B, A>)>
+    where
+        Serde: Codec<A> + Codec<B>,
+    {
+        Self::builder().duplex()
+    }
+
+    /// Makes a pipe that goes one way: the first end sends, the second receives.
+    ///
+    /// # Errors
+    /// If shared memory or file descriptors have run out.
+    #[doc(alias = "Pipe(duplex=False)")]
+    #[allow(clippy::type_complexity, reason = "the pair is what it is")]
+    pub fn simplex<T>() -> Result<(Connection<T, Nothing>, Connection<Nothing, T>)>
+    where
+        Serde: Codec<T>,
+    {
+        Self::builder().simplex()
+    }
+
+    /// Starts to make a pipe with a codec or a capacity of one's own.
+    #[must_use]
+    pub fn builder() -> PipeBuilder<Serde> {
+        PipeBuilder { bytes: BYTES_DEFAULT, slots: None, is_fenced: false, codec: PhantomData }
+    }
+}
+
+/// How a pipe is to be made.
+///
+/// # Examples
+///
+/// A pipe of plain numbers, which is the fastest there is:
+///
+/// ```
+/// use multiproc::Pipe;
+///
+/// let (mut here, mut there) = Pipe::builder().plain().slots(64).duplex::<u64, u64>()?;
+/// here.send(42)?;
+/// assert_eq!(there.recv()?, 42);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "a builder makes nothing until `duplex` or `simplex`"]
+pub struct PipeBuilder<C> {
+    bytes: u64,
+    slots: Option<u64>,
+    is_fenced: bool,
+    codec: PhantomData<fn() -> C>,
+}
+
+impl<C> PipeBuilder<C> {
+    /// Messages are plain values ([`bytemuck::Pod`]), copied bit for bit into fixed slots.
+    pub fn plain(self) -> PipeBuilder<Plain> {
+        self.codec()
+    }
+
+    /// Messages are encoded by `D`.
+    pub fn codec<D>(self) -> PipeBuilder<D> {
+        let Self { bytes, slots, is_fenced, .. } = self;
+        PipeBuilder { bytes, slots, is_fenced, codec: PhantomData }
+    }
+
+    /// How many bytes of framed messages fit each way: 256 to 2^30, rounded up to a power of two.
+    /// Longer messages stream through. Half of it is the most that fits in one frame, for
+    /// [`reserve`](Connection::reserve) and the `try_` verbs.
+    pub fn capacity(mut self, bytes: usize) -> Self {
+        self.bytes = bytes as u64;
+        self
+    }
+
+    /// How many plain values fit each way, exactly: 1 to 2^30.
+    pub fn slots(mut self, count: usize) -> Self {
+        self.slots = Some(count as u64);
+        self
+    }
+
+    /// Makes every publication fence for itself, as where `membarrier` is denied. Slower; chosen
+    /// without being asked where it is needed.
+    pub fn fenced(mut self, is_fenced: bool) -> Self {
+        self.is_fenced = is_fenced;
+        self
+    }
+
+    /// Makes a pipe on which both ends send and receive. See [`Pipe::duplex`].
+    ///
+    /// # Errors
+    /// If shared memory or file descriptors have run out, or a capacity is out of its range.
+    #[allow(clippy::type_complexity, reason = "the pair is what it is")]
+    pub fn duplex<A, B>(self) -> Result<(Connection<A, B, C>, Connection<B, A, C>)>
+    where
+        C: Codec<A> + Codec<B>,
+    {
+        let sockets = self.sockets(
+            <C as Codec<A>>::SHAPE.is_plain() && <C as Codec<B>>::SHAPE.is_plain(),
+        )?;
+        let (there, here) = (self.lane::<A>()?, self.lane::<B>()?);
+        let how = self.fence();
+        let (left, right) = sockets.unzip();
+        Ok((
+            Connection::new(
+                Some(Outlet::attach(there.writer, left.clone(), 0, how)?),
+                Some(Inlet::attach(here.reader, left, how)?),
+            ),
+            Connection::new(
+                Some(Outlet::attach(here.writer, right.clone(), 0, how)?),
+                Some(Inlet::attach(there.reader, right, how)?),
+            ),
+        ))
+    }
+
+    /// Makes a pipe that goes one way. See [`Pipe::simplex`].
+    ///
+    /// # Errors
+    /// If shared memory or file descriptors have run out, or a capacity is out of its range.
+    #[allow(clippy::type_complexity, reason = "the pair is what it is")]
+    pub fn simplex<T>(self) -> Result<(Connection<T, Nothing, C>, Connection<Nothing, T, C>)>
+    where
+        C: Codec<T>,
+    {
+        let (left, right) = self.sockets(<C as Codec<T>>::SHAPE.is_plain())?.unzip();
+        let lane = self.lane::<T>()?;
+        let how = self.fence();
+        Ok((
+            Connection::new(Some(Outlet::attach(lane.writer, left, 0, how)?), None),
+            Connection::new(None, Some(Inlet::attach(lane.reader, right, how)?)),
+        ))
+    }
+
+    fn fence(&self) -> Fence {
+        if self.is_fenced { Fence::Full } else { Fence::best() }
+    }
+
+    /// The sockets beside the rings, on which the fds of handles travel. Plain values hold none.
+    #[allow(clippy::type_complexity, reason = "a pair, or nothing")]
+    fn sockets(
+        &self,
+        is_plain: bool,
+    ) -> Result<Option<(Arc<std::os::fd::OwnedFd>, Arc<std::os::fd::OwnedFd>)>> {
+        if is_plain {
+            return Ok(None);
+        }
+        let (left, right) = socket::pair().context(|| "make the sockets of a pipe".to_owned())?;
+        Ok(Some((Arc::new(left), Arc::new(right))))
+    }
+
+    fn lane<T>(&self) -> Result<NewLane>
+    where
+        C: Codec<T>,
+    {
+        let geometry = self.geometry::<T>()?;
+        let bytes = lane_bytes::<T>(geometry).ok_or_else(|| {
+            Error::new(ErrorKind::Limit, format!("a pipe of {} messages", geometry.capacity))
+        })?;
+        let shared = segment::allocate(bytes, Kind::Lane, |base, me| {
+            // SAFETY: the block is zeroed, aligned and long enough; a lane is atomics.
+            let lane = unsafe { base.cast::<Lane>().as_ref() };
+            lane.prepare(geometry, me);
+        })?;
+        Ok(NewLane::of(shared))
+    }
+
+    fn geometry<T>(&self) -> Result<Geometry>
+    where
+        C: Codec<T>,
+    {
+        let fingerprint = fingerprint::<T, C>();
+        if !C::SHAPE.is_plain() {
+            let capacity = check(self.bytes, BYTES_MIN, BYTES_MAX, "bytes")?.next_power_of_two();
+            return Ok(Geometry { slot: None, capacity, fingerprint });
+        }
+        let size = size_of::<T>() as u64;
+        let usual = (BYTES_DEFAULT / size.max(1)).clamp(SLOTS_LEAST_DEFAULT, SLOTS_DEFAULT);
+        let capacity = check(self.slots.unwrap_or(usual), 1, SLOTS_MAX, "slots")?;
+        let slot = u32::try_from(size)
+            .map_err(|_| Error::new(ErrorKind::Limit, format!("a slot of {size} bytes")))?;
+        Ok(Geometry { slot: Some(slot), capacity, fingerprint })
+    }
+}
+
+fn check(number: u64, least: u64, most: u64, unit: &str) -> Result<u64> {
+    if (least..=most).contains(&number) {
+        return Ok(number);
+    }
+    let what = format!("a pipe of {number} {unit}: it must have {least} to {most}");
+    Err(Error::new(ErrorKind::Limit, what))
+}
+
+/// Tells types and codecs apart, within one program: FNV-1a over their names.
+pub(super) fn fingerprint<T, C>() -> u64 {
+    let names = [std::any::type_name::<T>(), std::any::type_name::<C>()];
+    names.iter().flat_map(|name| name.bytes().chain([0])).fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+struct NewLane {
+    writer: Arc<End>,
+    reader: Arc<End>,
+}
+
+impl NewLane {
+    fn of(shared: Shared) -> Self {
+        let me = shared.segment().me();
+        Self {
+            writer: End::new(shared.clone(), Role::Writer, me),
+            reader: End::new(shared, Role::Reader, me),
+        }
+    }
+}
