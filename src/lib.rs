@@ -9,6 +9,13 @@ mod sys;
 mod raw;
 
 #[cfg(not(multiproc_loom))]
+mod process;
+#[cfg(not(multiproc_loom))]
 mod transfer;
 
 pub use error::{Error, ErrorKind, Result};
+#[cfg(not(multiproc_loom))]
+pub use process::{
+    Builder, ChildInfo, Current, ExitStatus, JoinError, Panic, Parent, Process, StartMethod, Stdio,
+    active_children, available_parallelism, current, init, parent,
+};

@@ -76,17 +76,21 @@ pub(crate) fn reopen(memory: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(open(path.as_str(), OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?)
 }
 
-/// Makes a memfd that holds exactly `bytes`, for what is too large for a socket.
-pub(crate) fn holding(bytes: &[u8]) -> io::Result<OwnedFd> {
-    let size = bytes.len() as u64;
+/// Makes a memfd that holds exactly `parts`, one after the other, for what is too large for a socket.
+pub(crate) fn holding(parts: &[&[u8]]) -> io::Result<OwnedFd> {
+    let size = parts.iter().map(|part| part.len() as u64).sum();
     let memory = create(c"multiproc-letter", size)?;
     if size > 0 {
         reserve(memory.as_fd(), 0, size)?;
     }
-    let mut written = 0;
-    while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
-        let at = i64::try_from(written).map_err(io::Error::other)?;
-        written += nix::sys::uio::pwrite(&memory, rest, at)?;
+    let mut at = 0;
+    for part in parts {
+        let mut rest = *part;
+        while !rest.is_empty() {
+            let written = nix::sys::uio::pwrite(&memory, rest, at)?;
+            rest = &rest[written..];
+            at += i64::try_from(written).map_err(io::Error::other)?;
+        }
     }
     Ok(memory)
 }
@@ -129,7 +133,7 @@ mod tests {
     #[test]
     fn bytes_come_back_from_a_memfd() {
         for bytes in [Vec::new(), vec![7_u8; 3 << 20]] {
-            assert_eq!(contents(holding(&bytes).unwrap().as_fd()).unwrap(), bytes);
+            assert_eq!(contents(holding(&[&bytes]).unwrap().as_fd()).unwrap(), bytes);
         }
     }
 
