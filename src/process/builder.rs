@@ -234,7 +234,6 @@ impl Builder {
             StartMethod::ForkServer => client::from_server(family, prepare)?,
             StartMethod::Spawn => client::from_exec(family, prepare)?,
         };
-        let child = family.adopt(born, name.clone(), self.lifetime == Lifetime::DiesWithParent)?;
         let sent = prepared.and_then(|job| {
             let mut fds: Vec<BorrowedFd<'_>> = Vec::with_capacity(8);
             fds.extend((0..).zip(&self.stdio).filter_map(|(number, stdio)| stdio.given(number)));
@@ -242,6 +241,8 @@ impl Builder {
             fds.extend(parcel.fds());
             letter::send_joined(socket.as_fd(), [&job, parcel.bytes()], &fds, Deadline::NEVER)
         });
+        // Only now, so that the child is at work meanwhile.
+        let child = family.adopt(born, name.clone(), self.lifetime == Lifetime::DiesWithParent)?;
         if let Err(cause) = sent {
             // It has nothing to do; the monitor buries it.
             let _ = child.signal(libc::SIGKILL);

@@ -51,7 +51,7 @@ pub(crate) fn send_joined(
         return Err(io::Error::from_raw_os_error(libc::ETOOMANYREFS));
     }
     let is_long = bytes[0].len().saturating_add(bytes[1].len()) > INLINE_MAX;
-    let spilled = if is_long { Some(memfd::holding(&bytes)?) } else { None };
+    let spilled = if is_long { Some(memfd::holding_all(&bytes)?) } else { None };
     let mut all: Vec<BorrowedFd<'_>> = Vec::with_capacity(fds.len() + 1);
     all.extend(spilled.iter().map(AsFd::as_fd));
     all.extend_from_slice(fds);
@@ -67,7 +67,12 @@ pub(crate) fn send_joined(
 
 /// Receives a letter; `None` means that the peer is gone and nothing is left.
 pub(crate) fn receive(socket: BorrowedFd<'_>, deadline: Deadline) -> io::Result<Option<Letter>> {
-    let mut packet = vec![0; HEADER + INLINE_MAX];
+    // As large as the packet: a fresh process pays for every page that is touched.
+    let length = socket::next_length(socket, deadline)?;
+    if length > HEADER + INLINE_MAX {
+        return Err(malformed());
+    }
+    let mut packet = vec![0; length.max(HEADER)];
     let first = socket::receive(socket, &mut packet, deadline)?;
     if first.length == 0 && first.fds.is_empty() {
         return Ok(None);

@@ -76,8 +76,13 @@ pub(crate) fn reopen(memory: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(open(path.as_str(), OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?)
 }
 
-/// Makes a memfd that holds exactly `parts`, one after the other, for what is too large for a socket.
-pub(crate) fn holding(parts: &[&[u8]]) -> io::Result<OwnedFd> {
+/// Makes a memfd that holds exactly `bytes`, for what is too large for a socket.
+pub(crate) fn holding(bytes: &[u8]) -> io::Result<OwnedFd> {
+    holding_all(&[bytes])
+}
+
+/// Makes a memfd that holds exactly `parts`, one after the other.
+pub(crate) fn holding_all(parts: &[&[u8]]) -> io::Result<OwnedFd> {
     let size = parts.iter().map(|part| part.len() as u64).sum();
     let memory = create(c"multiproc-letter", size)?;
     if size > 0 {
@@ -133,7 +138,7 @@ mod tests {
     #[test]
     fn bytes_come_back_from_a_memfd() {
         for bytes in [Vec::new(), vec![7_u8; 3 << 20]] {
-            assert_eq!(contents(holding(&[&bytes]).unwrap().as_fd()).unwrap(), bytes);
+            assert_eq!(contents(holding(&bytes).unwrap().as_fd()).unwrap(), bytes);
         }
     }
 
