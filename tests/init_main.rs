@@ -1,5 +1,7 @@
 //! A program that calls `init` first: its children run in there, inside `main`.
 #![allow(missing_docs)]
+#![cfg_attr(multiproc_loom, no_main)]
+#![cfg(not(multiproc_loom))]
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

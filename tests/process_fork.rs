@@ -1,6 +1,7 @@
 //! Copies of a live process.
 #![allow(unsafe_code, clippy::undocumented_unsafe_blocks, reason = "fork is the subject")]
 #![allow(missing_docs)]
+#![cfg(not(multiproc_loom))]
 
 mod common;
 

@@ -91,23 +91,14 @@ pub(crate) fn from_exec<T>(
     family: &'static Family,
     mut prepare: impl FnMut(&Baseline) -> T,
 ) -> Result<Newborn<T>> {
-    let baseline = Baseline::of_caller()?;
-    let (socket, born) = exec(family, Role::Child, &baseline)?;
+    let (socket, born, baseline) = exec(family, Role::Child)?;
     Ok(Newborn { born, socket, prepared: prepare(&baseline) })
-}
-
-impl Baseline {
-    fn of_caller() -> Result<Self> {
-        let affinity = task::affinity().context(|| "ask for the CPUs".to_owned())?;
-        Ok(Self { environment: std::env::vars_os().collect(), affinity })
-    }
 }
 
 impl Server {
     #[cold]
     fn launch(family: &'static Family) -> Result<Self> {
-        let baseline = Baseline::of_caller()?;
-        let (socket, born) = exec(family, Role::Server, &baseline)?;
+        let (socket, born, baseline) = exec(family, Role::Server)?;
         let process = family.adopt(born, "fork server".to_owned(), true)?;
         let server = Self { socket, process, baseline };
         match server.shake_hands() {
@@ -219,7 +210,7 @@ fn ask_who(child: BorrowedFd<'_>) -> Result<Option<Born>, (io::Error, Option<u32
 }
 
 /// Executes this program in `role` from the monitor's thread, with its first letter in the socket.
-fn exec(family: &'static Family, role: Role, baseline: &Baseline) -> Result<(OwnedFd, Born)> {
+fn exec(family: &'static Family, role: Role) -> Result<(OwnedFd, Born, Baseline)> {
     let what = || "make a socket for a new process".to_owned();
     let monitor = family.monitor()?;
     let (mine, theirs) = socket::pair().context(what)?;
@@ -236,17 +227,24 @@ fn exec(family: &'static Family, role: Role, baseline: &Baseline) -> Result<(Own
         Role::Child => Surroundings::Copied,
     };
     let arguments: Vec<CString> = std::env::args_os().filter_map(c_string).collect();
-    let environment = block(baseline);
-    let born = monitor
-        .run_there(move || spawn::exec(&arguments, &environment, theirs.as_fd(), surroundings))?;
-    born.map(|born| (mine, born)).map_err(|cause| start_error("execute /proc/self/exe", cause))
+    let environment: Vec<_> = std::env::vars_os().collect();
+    let block = block(&environment);
+    let exec = move || {
+        // The new process has the CPUs of the thread that makes it, which is the monitor's.
+        let affinity = task::affinity()?;
+        let born = spawn::exec(&arguments, &block, theirs.as_fd(), surroundings)?;
+        Ok((born, affinity))
+    };
+    let (born, affinity) =
+        monitor.run_there(exec)?.map_err(|cause| start_error("execute /proc/self/exe", cause))?;
+    Ok((mine, born, Baseline { environment, affinity }))
 }
 
 /// The environment of a new process: ours, and the word that it is one.
-fn block(baseline: &Baseline) -> Vec<CString> {
+fn block(environment: &[(OsString, OsString)]) -> Vec<CString> {
     let suffix = if hook::is_in_main() { format!(":{}", job::IN_MAIN) } else { String::new() };
     let word = OsString::from(format!("{}={}{suffix}", job::VARIABLE, spawn::CONTROL));
-    let pairs = baseline.environment.iter().map(|(key, value)| {
+    let pairs = environment.iter().map(|(key, value)| {
         let mut pair = key.clone();
         pair.push("=");
         pair.push(value);

@@ -176,8 +176,10 @@ impl Family {
         if let Ok(mut server) = self.server.try_lock() {
             *server = None;
         }
-        if let Ok(mut monitor) = self.monitor.try_lock() {
-            *monitor = None;
+        if let Ok(mut monitor) = self.monitor.try_lock()
+            && let Some(monitor) = monitor.take()
+        {
+            monitor.abandon();
         }
         if let Ok(mut children) = self.children.try_lock() {
             children.clear();

@@ -26,8 +26,8 @@ static WAITING: Mutex<Option<OwnedFd>> = Mutex::new(None);
 /// How long the first letter may take: it was in the socket before this process was started.
 const FIRST_LETTER: Duration = Duration::from_secs(10);
 
-// SAFETY: the C library calls each entry of this section once, before `main`, with arguments that a
-// function without parameters may ignore.
+// The C library calls each entry of this section once, before `main`, with arguments that a function
+// without parameters may ignore.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static BEFORE_MAIN: extern "C" fn() = before_main;

@@ -81,13 +81,15 @@ pub(crate) struct Job<'a> {
     pub(crate) environment: Environment<'a>,
 }
 
+type Bytes<'a> = Cow<'a, [u8]>;
+
 /// How a child's environment differs from the one that it was born with.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Environment<'a> {
     #[serde(borrow)]
-    pub(crate) remove: Vec<Cow<'a, [u8]>>,
+    pub(crate) remove: Vec<Bytes<'a>>,
     #[serde(borrow)]
-    pub(crate) set: Vec<(Cow<'a, [u8]>, Cow<'a, [u8]>)>,
+    pub(crate) set: Vec<(Bytes<'a>, Bytes<'a>)>,
 }
 
 /// What a child tells its parent.

@@ -84,6 +84,13 @@ impl Monitor {
         })
     }
 
+    /// This is the copy of the thread's outside in a forked process, which has no such thread.
+    pub(crate) fn abandon(self: Arc<Self>) {
+        self.watch.abandon();
+        // The thread's own reference is gone with it, so this is never dropped.
+        std::mem::forget(self);
+    }
+
     fn run(&self, family: &Family) {
         // Signals of the program's are for the program's own threads.
         let _ = task::replace_signal_mask(task::EVERY_SIGNAL);

@@ -106,11 +106,11 @@ impl Thread {
                 self.register_robust_list();
                 Ok(Side::Copy)
             }
-            // SAFETY: CLONE_PIDFD stored a new fd of ours.
-            _ => Ok(Side::Original(Born {
-                pid: pid as u32,
-                pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
-            })),
+            _ => {
+                // SAFETY: CLONE_PIDFD stored a new fd of ours.
+                let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+                Ok(Side::Original(Born { pid: pid as u32, pidfd }))
+            }
         }
     }
 

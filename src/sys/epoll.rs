@@ -1,7 +1,7 @@
 //! A set of fds that one thread waits for, and a bell that others ring to call it.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -43,6 +43,15 @@ impl Watch {
     pub(crate) fn ring(&self) {
         // Full means that it has been rung and not heard yet.
         let _ = self.bell.write(1);
+    }
+
+    /// Closes the fds of a set that came over a fork, whose memory can be neither used nor freed.
+    ///
+    /// Its owner must forget it: nothing may use or drop it afterwards.
+    pub(crate) fn abandon(&self) {
+        for fd in [self.set.0.as_raw_fd(), self.bell.as_fd().as_raw_fd()] {
+            let _ = nix::unistd::close(fd);
+        }
     }
 
     /// Waits, and reports the keys of the fds that are readable.
