@@ -84,7 +84,8 @@ impl Job {
         let mut deaths = 0;
         loop {
             let (mut here, there) = Pipe::duplex::<OsString, Result<Count, String>>()?;
-            let process = Process::builder().name(format!("worker-{number}")).spawn(worker, there)?;
+            let process =
+                Process::builder().name(format!("worker-{number}")).spawn(worker, there)?;
             let mut held = VecDeque::new();
             let is_done = self.feed(&mut here, &process, &mut held);
             if is_done {
@@ -204,7 +205,9 @@ fn main() -> Result<(), Failure> {
                 workers = number.filter(|number| *number > 0).ok_or("--workers takes a number")?;
             }
             Some(option) if option.starts_with('-') => {
-                return Err(format!("unknown option {option}: [DIR] [--workers N] [--kill-one]").into());
+                return Err(
+                    format!("unknown option {option}: [DIR] [--workers N] [--kill-one]").into()
+                );
             }
             _ => folder = argument.into(),
         }

@@ -10,6 +10,8 @@ mod raw;
 #[cfg(not(multiproc_loom))]
 mod channel;
 #[cfg(not(multiproc_loom))]
+mod process;
+#[cfg(not(multiproc_loom))]
 mod segment;
 #[cfg(not(multiproc_loom))]
 mod transfer;
@@ -20,6 +22,10 @@ pub use error::{Error, ErrorKind, Result};
 pub use {
     channel::{
         Connection, Iter, Message, Nothing, Pipe, PipeBuilder, RecvError, Reserved, SendError,
+    },
+    process::{
+        Builder, ChildInfo, Current, ExitStatus, JoinError, Panic, Parent, Process, StartMethod,
+        Stdio, active_children, available_parallelism, current, init, parent,
     },
     transfer::codec::{Codec, CodecError, Framed, Plain, Serde, Shape},
 };

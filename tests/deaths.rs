@@ -1,5 +1,6 @@
 //! P1, P5, P6: participants of a pipe are killed with -9, at named points and at random ones. The
 //! survivor reads what was sent, hears of the death as a value, and never hangs.
+#![allow(unsafe_code, reason = "tests look at the kernel")]
 
 mod common;
 
@@ -243,8 +244,9 @@ fn an_argument_of_a_process_that_dies_at_once_is_closed() {
 }
 
 /// Sends numbers without end; tells on `sent` how many sends have returned.
-fn count_for_ever<C>((mut out, mut sent): (Connection<u64, Nothing, C>, Connection<u64, Nothing, Plain>))
-where
+fn count_for_ever<C>(
+    (mut out, mut sent): (Connection<u64, Nothing, C>, Connection<u64, Nothing, Plain>),
+) where
     C: multiproc::Codec<u64>,
 {
     for number in 0.. {

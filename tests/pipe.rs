@@ -36,8 +36,7 @@ fn an_empty_pipe_says_so_and_a_timeout_takes_its_time() {
 #[test]
 fn a_full_pipe_gives_the_value_back() {
     for slots in [1, 2, 3, 7] {
-        let (mut here, mut there) =
-            Pipe::builder().plain().slots(slots).simplex::<u64>().unwrap();
+        let (mut here, mut there) = Pipe::builder().plain().slots(slots).simplex::<u64>().unwrap();
         for value in 0..slots as u64 {
             here.try_send(value).unwrap();
         }
@@ -95,7 +94,8 @@ fn a_closing_end_wakes_a_sleeper() {
 #[test]
 fn messages_of_every_size_stream_through_a_small_pipe() {
     let (mut here, mut there) = Pipe::builder().capacity(1024).duplex::<(), ()>().unwrap();
-    let sizes = [0, 1, 7, 8, 9, 247, 248, 249, 255, 256, 257, 511, 512, 1023, 1024, 100_000, 3 << 20];
+    let sizes =
+        [0, 1, 7, 8, 9, 247, 248, 249, 255, 256, 257, 511, 512, 1023, 1024, 100_000, 3 << 20];
     let writer = thread::spawn(move || {
         for size in sizes {
             let bytes: Vec<u8> = (0..size).map(|i| (i * 7) as u8).collect();

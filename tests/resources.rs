@@ -1,4 +1,5 @@
 //! P3, P4: nothing is left behind, nothing is spent on waiting, and a message costs no system call.
+#![allow(unsafe_code, reason = "tests look at the kernel")]
 
 mod common;
 
@@ -43,7 +44,8 @@ fn a_thousand_pipes_leave_nothing() {
         drop(Pipe::duplex::<u64, u64>().unwrap());
         let (fds, maps, memory) = (open_fds(), mappings(), status("RssShmem"));
         for _ in 0..3 {
-            let mut pipes: Vec<_> = (0..1000).map(|_| Pipe::duplex::<u64, u64>().unwrap()).collect();
+            let mut pipes: Vec<_> =
+                (0..1000).map(|_| Pipe::duplex::<u64, u64>().unwrap()).collect();
             for (here, there) in &mut pipes {
                 here.send(1).unwrap();
                 assert_eq!(there.recv().unwrap(), 1);
@@ -95,9 +97,10 @@ fn a_thousand_processes_leave_nothing() {
 
 fn children_in_state(state: char) -> usize {
     let me = std::process::id().to_string();
-    let stats = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
-        fs::read_to_string(entry.path().join("stat")).ok()
-    });
+    let stats = fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
     stats
         .filter(|stat| {
             let mut rest = stat.rsplit(") ").next().unwrap_or_default().split(' ');
@@ -156,7 +159,8 @@ fn a_blocked_process_takes_no_cpu_time() {
         let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
         let ticks = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let switches = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        let switches =
+            status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
         (ticks, switches.unwrap().trim().parse().unwrap())
     }
     in_turn("a_blocked_process_takes_no_cpu_time", || {

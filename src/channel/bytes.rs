@@ -65,7 +65,9 @@ impl<Out, In, C: Codec<Out> + Framed> Connection<Out, In, C> {
     /// # Errors
     /// If the other end is gone, or `length` is more than half of the pipe's capacity.
     pub fn reserve(&mut self, length: usize) -> Result<Reserved<'_, Out, C>, SendError<()>> {
-        let Some(outlet) = &mut self.outlet else { return Err(SendError::new((), one_way("send"))) };
+        let Some(outlet) = &mut self.outlet else {
+            return Err(SendError::new((), one_way("send")));
+        };
         match outlet.draft(length, Some(Deadline::NEVER)) {
             Ok(draft) => Ok(Reserved { outlet, draft }),
             Err(cause) => Err(SendError::new((), cause)),
@@ -77,7 +79,9 @@ impl<Out, In, C: Codec<Out> + Framed> Connection<Out, In, C> {
         bytes: &[u8],
         until: Option<Deadline>,
     ) -> Result<(), SendError<()>> {
-        let Some(outlet) = &mut self.outlet else { return Err(SendError::new((), one_way("send"))) };
+        let Some(outlet) = &mut self.outlet else {
+            return Err(SendError::new((), one_way("send")));
+        };
         outlet.send_bytes(bytes, 0, until).map_err(|cause| SendError::new((), cause))
     }
 }

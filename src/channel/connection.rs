@@ -112,7 +112,9 @@ impl<Out, In, C: Codec<Out>> Connection<Out, In, C> {
     /// # Errors
     /// As [`send`](Self::send). What was not sent is still in `batch`, the first of it in front.
     pub fn send_batch(&mut self, batch: &mut Vec<Out>) -> Result<(), SendError<()>> {
-        let Some(outlet) = &mut self.outlet else { return Err(SendError::new((), one_way("send"))) };
+        let Some(outlet) = &mut self.outlet else {
+            return Err(SendError::new((), one_way("send")));
+        };
         let deadline = Some(Deadline::NEVER);
         let (sent, result) = if C::SHAPE.is_plain() {
             outlet.send_slots(batch, deadline)
@@ -182,9 +184,7 @@ impl<Out, In, C: Codec<In>> Connection<Out, In, C> {
             return Err(RecvError::new(one_way("receive")));
         };
         if C::SHAPE.is_plain() {
-            return inlet
-                .receive_slots(batch, most, Some(Deadline::NEVER))
-                .map_err(RecvError::new);
+            return inlet.receive_slots(batch, most, Some(Deadline::NEVER)).map_err(RecvError::new);
         }
         let mut received = 0;
         while received < most {

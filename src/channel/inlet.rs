@@ -66,11 +66,7 @@ enum Stage {
 
 impl<T, C> Inlet<T, C> {
     /// Attaches to a lane whose reading side is ours.
-    pub(super) fn attach(
-        end: Arc<End>,
-        socket: Option<Arc<OwnedFd>>,
-        how: Fence,
-    ) -> Result<Self> {
+    pub(super) fn attach(end: Arc<End>, socket: Option<Arc<OwnedFd>>, how: Fence) -> Result<Self> {
         if how == Fence::Full {
             end.our_side().seat.demand_fences();
         }
@@ -270,12 +266,7 @@ impl<T, C: Codec<T>> Inlet<T, C> {
 }
 
 /// Takes in pieces of a long message until a whole message is at hand; its flags if it is.
-fn advance<T>(
-    ring: &mut Reader<T>,
-    long: &mut Long,
-    end: &End,
-    how: Fence,
-) -> Result<Option<u8>> {
+fn advance<T>(ring: &mut Reader<T>, long: &mut Long, end: &End, how: Fence) -> Result<Option<u8>> {
     let Reader::Frames(ring) = ring else { return Err(not_framed()) };
     // Not bounded, but every turn takes a frame that the writer had to send.
     loop {
@@ -288,11 +279,8 @@ fn advance<T>(
             return Ok(Some(view.flags & CARGO));
         }
         let piece = payload(ring, &view);
-        let taken = if view.flags & BEGIN != 0 {
-            long.begin(piece, view.flags)
-        } else {
-            long.go_on(piece)
-        };
+        let taken =
+            if view.flags & BEGIN != 0 { long.begin(piece, view.flags) } else { long.go_on(piece) };
         ring.release();
         end.their_side().notify(how);
         taken?;

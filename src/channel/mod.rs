@@ -21,6 +21,8 @@ mod pipe;
 mod ring;
 mod travel;
 
+pub(crate) use end::bequeath;
+
 pub use bytes::{Message, Reserved};
 pub use connection::{Connection, Iter, Nothing};
 pub use error::{RecvError, SendError};

@@ -220,12 +220,7 @@ impl<T, C: Codec<T>> Outlet<T, C> {
     }
 
     /// Publishes a frame.
-    pub(super) fn commit(
-        &mut self,
-        draft: Draft,
-        length: usize,
-        flags: u8,
-    ) -> Result<(), Cause> {
+    pub(super) fn commit(&mut self, draft: Draft, length: usize, flags: u8) -> Result<(), Cause> {
         let Writer::Frames(ring) = &mut self.ring else { return Err(not_framed().into()) };
         draft.commit(ring, length, flags);
         self.end.their_side().notify(self.how);

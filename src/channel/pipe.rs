@@ -152,9 +152,8 @@ impl<C> PipeBuilder<C> {
     where
         C: Codec<A> + Codec<B>,
     {
-        let sockets = self.sockets(
-            <C as Codec<A>>::SHAPE.is_plain() && <C as Codec<B>>::SHAPE.is_plain(),
-        )?;
+        let sockets =
+            self.sockets(<C as Codec<A>>::SHAPE.is_plain() && <C as Codec<B>>::SHAPE.is_plain())?;
         let (there, here) = (self.lane::<A>()?, self.lane::<B>()?);
         let how = self.fence();
         let (left, right) = sockets.unzip();
@@ -250,9 +249,12 @@ fn check(number: u64, least: u64, most: u64, unit: &str) -> Result<u64> {
 /// Tells types and codecs apart, within one program: FNV-1a over their names.
 pub(super) fn fingerprint<T, C>() -> u64 {
     let names = [std::any::type_name::<T>(), std::any::type_name::<C>()];
-    names.iter().flat_map(|name| name.bytes().chain([0])).fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    names
+        .iter()
+        .flat_map(|name| name.bytes().chain([0]))
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        })
 }
 
 struct NewLane {

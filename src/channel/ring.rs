@@ -171,10 +171,7 @@ impl Draft {
 /// The peer has given these bytes up; one that writes to them all the same can change what is read,
 /// so nothing may be checked here and then used: copy first, except where the caller's types allow
 /// any bytes.
-pub(super) fn payload<'a>(
-    ring: &'a FrameConsumer<BytesAt>,
-    view: &FrameView,
-) -> &'a [u8] {
+pub(super) fn payload<'a>(ring: &'a FrameConsumer<BytesAt>, view: &FrameView) -> &'a [u8] {
     let _ = ring;
     // SAFETY: `peek` checked that the payload lies within the ring, which stays mapped while the
     // consumer exists; the producer does not touch it before `release`, which needs `&mut`.

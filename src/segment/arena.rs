@@ -50,7 +50,12 @@ fn too_large(bytes: u64) -> Error {
 
 impl Segment {
     /// Takes a block, or `None` if there is no room for it here.
-    fn take(&self, bytes: u64, kind: Kind, init: &impl Fn(NonNull<u8>, u32)) -> Result<Option<u32>> {
+    fn take(
+        &self,
+        bytes: u64,
+        kind: Kind,
+        init: &impl Fn(NonNull<u8>, u32),
+    ) -> Result<Option<u32>> {
         let granules = granules_for(bytes).ok_or_else(|| too_large(bytes))?;
         let me = self.me();
         for index in 0..BLOCKS_MAX {

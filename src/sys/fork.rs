@@ -40,6 +40,20 @@ impl Mark {
     }
 }
 
+/// Copies the process; `None` in the copy.
+///
+/// # Safety
+///
+/// - What the copy goes on to use is not in the middle of a change by another thread.
+pub(crate) unsafe fn fork() -> std::io::Result<Option<u32>> {
+    // SAFETY: promised by the caller.
+    match unsafe { libc::fork() } {
+        ..0 => Err(std::io::Error::last_os_error()),
+        0 => Ok(None),
+        pid => Ok(Some(pid as u32)),
+    }
+}
+
 /// The word in the wiped page.
 fn page() -> &'static AtomicU32 {
     static PAGE: OnceLock<&'static AtomicU32> = OnceLock::new();

@@ -37,16 +37,28 @@ pub(crate) fn send(
     fds: &[BorrowedFd<'_>],
     deadline: Deadline,
 ) -> io::Result<()> {
+    send_joined(socket, [bytes, &[]], fds, deadline)
+}
+
+/// Sends a letter whose bytes lie in two places, a head and a body; they arrive as one.
+pub(crate) fn send_joined(
+    socket: BorrowedFd<'_>,
+    bytes: [&[u8]; 2],
+    fds: &[BorrowedFd<'_>],
+    deadline: Deadline,
+) -> io::Result<()> {
     if fds.len() > FDS_MAX {
         return Err(io::Error::from_raw_os_error(libc::ETOOMANYREFS));
     }
-    let spilled = if bytes.len() > INLINE_MAX { Some(memfd::holding(bytes)?) } else { None };
+    let is_long = bytes[0].len().saturating_add(bytes[1].len()) > INLINE_MAX;
+    let spilled = if is_long { Some(memfd::holding_all(&bytes)?) } else { None };
     let mut all: Vec<BorrowedFd<'_>> = Vec::with_capacity(fds.len() + 1);
     all.extend(spilled.iter().map(AsFd::as_fd));
     all.extend_from_slice(fds);
-    let (tag, body) = if spilled.is_some() { (IN_MEMFD, &[][..]) } else { (INLINE, bytes) };
+    let (tag, [head, body]) =
+        if spilled.is_some() { (IN_MEMFD, [&[][..]; 2]) } else { (INLINE, bytes) };
     let split = all.len().min(FDS_PER_PACKET_MAX);
-    socket::send(socket, &[&header(tag, all.len()), body], &all[..split], deadline)?;
+    socket::send(socket, &[&header(tag, all.len()), head, body], &all[..split], deadline)?;
     for fds in all[split..].chunks(FDS_PER_PACKET_MAX) {
         socket::send(socket, &[&header(MORE_FDS, fds.len())], fds, deadline)?;
     }
@@ -55,7 +67,12 @@ pub(crate) fn send(
 
 /// Receives a letter; `None` means that the peer is gone and nothing is left.
 pub(crate) fn receive(socket: BorrowedFd<'_>, deadline: Deadline) -> io::Result<Option<Letter>> {
-    let mut packet = vec![0; HEADER + INLINE_MAX];
+    // As large as the packet: a fresh process pays for every page that is touched.
+    let length = socket::next_length(socket, deadline)?;
+    if length > HEADER + INLINE_MAX {
+        return Err(malformed());
+    }
+    let mut packet = vec![0; length.max(HEADER)];
     let first = socket::receive(socket, &mut packet, deadline)?;
     if first.length == 0 && first.fds.is_empty() {
         return Ok(None);

@@ -86,15 +86,24 @@ pub(crate) fn replace(old: &OwnedFd, new: &impl AsFd) -> io::Result<()> {
 
 /// Makes a memfd that holds exactly `bytes`, for what is too large for a socket.
 pub(crate) fn holding(bytes: &[u8]) -> io::Result<OwnedFd> {
-    let size = bytes.len() as u64;
+    holding_all(&[bytes])
+}
+
+/// Makes a memfd that holds exactly `parts`, one after the other.
+pub(crate) fn holding_all(parts: &[&[u8]]) -> io::Result<OwnedFd> {
+    let size = parts.iter().map(|part| part.len() as u64).sum();
     let memory = create(c"multiproc-letter", size)?;
     if size > 0 {
         reserve(memory.as_fd(), 0, size)?;
     }
-    let mut written = 0;
-    while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
-        let at = i64::try_from(written).map_err(io::Error::other)?;
-        written += nix::sys::uio::pwrite(&memory, rest, at)?;
+    let mut at = 0;
+    for part in parts {
+        let mut rest = *part;
+        while !rest.is_empty() {
+            let written = nix::sys::uio::pwrite(&memory, rest, at)?;
+            rest = &rest[written..];
+            at += i64::try_from(written).map_err(io::Error::other)?;
+        }
     }
     Ok(memory)
 }

@@ -1,12 +1,18 @@
 //! Room 0: the only door to the kernel. Knows no type of ours; speaks fds, `io::Result` and plain words.
 
 pub(crate) mod barrier;
+pub(crate) mod child;
 pub(crate) mod clock;
+pub(crate) mod clone;
+pub(crate) mod epoll;
 pub(crate) mod fork;
 pub(crate) mod futex;
+pub(crate) mod image;
 pub(crate) mod lease;
 pub(crate) mod letter;
 pub(crate) mod mapping;
 pub(crate) mod memfd;
 pub(crate) mod random;
 pub(crate) mod socket;
+pub(crate) mod spawn;
+pub(crate) mod task;

@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
-    sendmsg, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recv,
+    recvmsg, sendmsg, socketpair,
 };
 
 use super::clock::Deadline;
@@ -68,14 +68,26 @@ pub(crate) fn receive(
     }
 }
 
+/// The length of the next packet, which stays where it is; 0 if the peer is gone.
+pub(crate) fn next_length(socket: BorrowedFd<'_>, deadline: Deadline) -> io::Result<usize> {
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC | MsgFlags::MSG_DONTWAIT;
+    loop {
+        match recv(socket.as_raw_fd(), &mut [], flags) {
+            Err(Errno::EAGAIN) => wait(socket, PollFlags::POLLIN, deadline)?,
+            Err(Errno::EINTR | Errno::ECONNRESET) => {}
+            length => return Ok(length?),
+        }
+    }
+}
+
 fn try_receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<Packet> {
     let mut control = nix::cmsg_space!([RawFd; FDS_PER_PACKET_MAX]);
     let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
     loop {
         let mut parts = [IoSliceMut::new(bytes)];
         let got = match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags) {
-            Err(Errno::EINTR) => continue,
-            Err(Errno::ECONNRESET) => return Ok(Packet { length: 0, fds: Vec::new() }),
+            // A reset is told once, before what the peer had sent; then come its packets, or its end.
+            Err(Errno::EINTR | Errno::ECONNRESET) => continue,
             got => got?,
         };
         let length = got.bytes;

@@ -224,7 +224,8 @@ pub(crate) struct Arrival {
     pub(crate) courier: u32,
 }
 
-/// While it lives, handles that this thread deserializes come out of one parcel.
+/// While it lives, handles that this thread deserializes come out of one parcel. What nobody took
+/// is closed when it drops.
 pub(crate) struct Unpacking {
     outer: Option<Incoming>,
 }
@@ -236,11 +237,6 @@ impl Unpacking {
         let incoming = Incoming::receive(manifest, fds)?;
         let outer = INCOMING.with_borrow_mut(|own| own.replace(incoming));
         Ok((payload, Self { outer }))
-    }
-
-    /// Closes the parcel; what nobody took is closed.
-    pub(crate) fn end(self) -> Result<()> {
-        Ok(())
     }
 }
 

@@ -90,17 +90,33 @@ pub enum Serde {}
 
 impl Framed for Serde {}
 
+impl Serde {
+    /// Appends the bytes of any value.
+    #[inline]
+    pub(crate) fn serialize<T: Serialize>(
+        value: &T,
+        bytes: &mut Vec<u8>,
+    ) -> Result<(), CodecError> {
+        *bytes = postcard::to_extend(value, std::mem::take(bytes))?;
+        Ok(())
+    }
+
+    /// Makes a value from its bytes.
+    #[inline]
+    pub(crate) fn deserialize<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+        Ok(postcard::from_bytes(bytes)?)
+    }
+}
+
 impl<T: Serialize + DeserializeOwned> Codec<T> for Serde {
     #[inline]
     fn encode(value: &T, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
-        let grown = postcard::to_extend(value, std::mem::take(bytes))?;
-        *bytes = grown;
-        Ok(())
+        Self::serialize(value, bytes)
     }
 
     #[inline]
     fn decode(bytes: &[u8]) -> Result<T, CodecError> {
-        Ok(postcard::from_bytes(bytes)?)
+        Self::deserialize(bytes)
     }
 }
 

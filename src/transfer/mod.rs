@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, ErrorKind, Result};
 
 use cargo::Cargo;
-use codec::{Codec, Serde};
+use codec::{Codec, CodecError, Serde};
 
 /// A value on its way: bytes, and the fds of the handles in it.
 ///
@@ -42,9 +42,9 @@ impl Parcel {
 }
 
 /// Turns a value and the handles inside it into a parcel.
-pub(crate) fn pack<T: Serialize + DeserializeOwned>(value: &T) -> Result<Parcel> {
+pub(crate) fn pack<T: Serialize>(value: &T) -> Result<Parcel> {
     let mut bytes = Vec::new();
-    let cargo = encode::<T, Serde>(value, &mut bytes)?;
+    let cargo = with_cargo::<T>(&mut bytes, |bytes| Serde::serialize(value, bytes))?;
     if cargo.is_empty() {
         cargo::append_none(&mut bytes);
     }
@@ -52,34 +52,47 @@ pub(crate) fn pack<T: Serialize + DeserializeOwned>(value: &T) -> Result<Parcel>
 }
 
 /// Makes the value of a parcel again, in the process that received it.
-pub(crate) fn unpack<T: Serialize + DeserializeOwned>(
-    bytes: &[u8],
-    fds: Vec<OwnedFd>,
-) -> Result<T> {
-    decode::<T, Serde>(bytes, Some(fds))
+pub(crate) fn unpack<T: DeserializeOwned>(bytes: &[u8], fds: Vec<OwnedFd>) -> Result<T> {
+    out_of_cargo(bytes, Some(fds), Serde::deserialize)
 }
 
 /// Appends a value to `bytes`; where it holds handles, their manifest follows it.
 pub(crate) fn encode<T, C: Codec<T>>(value: &T, bytes: &mut Vec<u8>) -> Result<Cargo> {
-    let outgoing = cargo::Packing::begin();
-    let encoded = C::encode(value, bytes);
-    let outgoing = outgoing.end()?;
-    encoded.map_err(|cause| because::<T>("encode", cause))?;
-    outgoing.seal(bytes)
+    with_cargo::<T>(bytes, |bytes| C::encode(value, bytes))
 }
 
 /// Makes a value from its bytes; `fds` is `None` if they have no manifest behind them.
 pub(crate) fn decode<T, C: Codec<T>>(bytes: &[u8], fds: Option<Vec<OwnedFd>>) -> Result<T> {
+    out_of_cargo(bytes, fds, C::decode)
+}
+
+fn with_cargo<T>(
+    bytes: &mut Vec<u8>,
+    encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>,
+) -> Result<Cargo> {
+    let packing = cargo::Packing::begin();
+    let encoded = encode(bytes);
+    let cargo = packing.end()?;
+    encoded.map_err(|cause| because::<T>("encode", cause))?;
+    cargo.seal(bytes)
+}
+
+fn out_of_cargo<T>(
+    bytes: &[u8],
+    fds: Option<Vec<OwnedFd>>,
+    decode: impl FnOnce(&[u8]) -> Result<T, CodecError>,
+) -> Result<T> {
     let Some(fds) = fds else {
-        return C::decode(bytes).map_err(|cause| because::<T>("decode", cause));
+        return decode(bytes).map_err(|cause| because::<T>("decode", cause));
     };
-    let (payload, incoming) = cargo::Unpacking::begin(bytes, fds)?;
-    let decoded = C::decode(payload);
-    incoming.end()?;
+    let (payload, unpacking) = cargo::Unpacking::begin(bytes, fds)?;
+    let decoded = decode(payload);
+    // What nobody took out is closed before anybody hears how it went.
+    drop(unpacking);
     decoded.map_err(|cause| because::<T>("decode", cause))
 }
 
-fn because<T>(verb: &str, cause: codec::CodecError) -> Error {
+fn because<T>(verb: &str, cause: CodecError) -> Error {
     if let Some(reason) = cargo::take_reason() {
         return reason;
     }

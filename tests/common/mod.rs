@@ -1,29 +1,120 @@
-//! What tests of several processes share.
+//! What the tests of processes share.
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses some of it")]
+#![allow(unsafe_code, clippy::undocumented_unsafe_blocks, reason = "tests look at the kernel")]
 
-use std::sync::mpsc;
-use std::thread;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-/// No test takes this long. One that does hangs, and is ended with a word about where.
-const PATIENCE: Duration = Duration::from_secs(90);
+use multiproc::Process;
 
-/// Ends the whole test program if `test` hangs, saying which one and where its threads wait.
-pub fn watched(name: &'static str, test: impl FnOnce()) {
-    let (done, is_done) = mpsc::channel::<()>();
-    let watchdog = thread::spawn(move || {
-        if is_done.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
-            eprintln!("{name} hangs. Who waits for what:");
-            for task in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
-                let read = |file| std::fs::read_to_string(task.path().join(file));
-                let name = read("comm").unwrap_or_default();
-                let wait = read("wchan").unwrap_or_default();
-                let call = read("syscall").unwrap_or_default();
-                eprintln!("  {} waits in {wait}: {}", name.trim(), call.trim());
-            }
+/// Ends the whole test binary with a message if a test hangs for a minute.
+#[derive(Debug)]
+pub struct Watchdog(#[allow(dead_code, reason = "dropping it is its use")] Sender<()>);
+
+pub fn watchdog(test: &'static str) -> Watchdog {
+    let (alive, heard) = channel::<()>();
+    std::thread::spawn(move || {
+        if heard.recv_timeout(Duration::from_secs(60)) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("{test} hangs. Who waits for what:");
+            report_waits();
             std::process::abort();
         }
     });
-    test();
-    drop(done);
-    watchdog.join().expect("the watchdog only waits");
+    Watchdog(alive)
+}
+
+/// Says of each thread of this process, and of its children, where in the kernel it waits.
+fn report_waits() {
+    let children = multiproc::active_children();
+    let pids = children.iter().map(multiproc::ChildInfo::pid).chain([std::process::id()]);
+    for pid in pids {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task"));
+        for task in tasks.into_iter().flatten().flatten() {
+            let read = |file| std::fs::read_to_string(task.path().join(file)).unwrap_or_default();
+            let (name, wait, call) = (read("comm"), read("wchan"), read("syscall"));
+            eprintln!("  {pid} {} waits in {wait}: {}", name.trim(), call.trim());
+        }
+    }
+}
+
+/// Runs a test under the watchdog.
+pub fn watched(test: &'static str, body: impl FnOnce()) {
+    let _watchdog = watchdog(test);
+    body();
+}
+
+/// Runs a test in a process of its own: what it changes, counts and forks concerns nobody else.
+pub fn alone(test: &'static str, body: fn(())) {
+    let _watchdog = watchdog(test);
+    if let Err(error) = Process::builder().name(test).spawn(body, ()).unwrap().join() {
+        panic!("{test}: {error}");
+    }
+}
+
+/// A pipe whose reading end gives lines.
+pub fn pipe() -> (BufReader<File>, OwnedFd) {
+    let mut fds = [0; 2];
+    assert_eq!(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) }, 0);
+    let (read, write) = unsafe { (File::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])) };
+    (BufReader::new(read), write)
+}
+
+pub fn line(reader: &mut BufReader<File>) -> String {
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    line.trim_end().to_owned()
+}
+
+/// A pidfd of any process, so that it can be watched whatever becomes of its number.
+pub fn pidfd(pid: u32) -> OwnedFd {
+    let raw = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    assert!(raw >= 0, "pidfd_open({pid}): {}", std::io::Error::last_os_error());
+    unsafe { OwnedFd::from_raw_fd(raw as i32) }
+}
+
+/// Whether the process behind a pidfd ends before the time is up.
+pub fn ends_within(pidfd: BorrowedFd<'_>, time: Duration) -> bool {
+    let mut polled = libc::pollfd { fd: pidfd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    unsafe { libc::poll(&raw mut polled, 1, time.as_millis() as i32) == 1 }
+}
+
+pub fn is_running(pidfd: impl AsFd) -> bool {
+    !ends_within(pidfd.as_fd(), Duration::ZERO)
+}
+
+/// State and command of every child of this process, by its number.
+pub fn children() -> Vec<(u32, char, String)> {
+    let mine = std::process::id().to_string();
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse() else { continue };
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
+        let (Some(open), Some(close)) = (stat.find('('), stat.rfind(')')) else { continue };
+        let mut rest = stat[close + 2..].split(' ');
+        let state = rest.next().unwrap().chars().next().unwrap();
+        if rest.next() == Some(&mine) {
+            found.push((pid, state, stat[open + 1..close].to_owned()));
+        }
+    }
+    found
+}
+
+pub fn server() -> Option<u32> {
+    let is_server =
+        |(_, state, name): &(u32, char, String)| *state != 'Z' && name == "multiproc-fork";
+    children().into_iter().find(is_server).map(|(pid, ..)| pid)
+}
+
+pub fn open_fds() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// Looks again until something is so; the watchdog ends it if it never is.
+pub fn until(mut is_so: impl FnMut() -> bool) {
+    while !is_so() {
+        std::thread::yield_now();
+    }
 }

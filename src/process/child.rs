@@ -1,0 +1,274 @@
+//! What a child does with its life: takes its job, makes its surroundings, runs, reports, exits.
+#![allow(unsafe_code)]
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::sync::OnceLock;
+
+use super::exit::Panic;
+use super::family::{self, Me};
+use super::job::{self, Job, Report, Trouble, Word};
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::sys::clock::Deadline;
+use crate::sys::clone::Thread;
+use crate::sys::{child as kernel, fork, image, letter, task};
+use crate::transfer::Parcel;
+
+/// The exit code of a child whose function panicked, as of every Rust program that panics.
+const PANICKED: i32 = 101;
+
+/// The exit code of a child that could not do its job.
+const FAILED: i32 = 1;
+
+/// A report is sent while nobody need be listening, so it must fit into the socket: about as many
+/// fds as its buffer has room for packets of them.
+const RESULT_FDS_MAX: usize = 4096;
+
+/// The socket to the parent; a static, because a panic anywhere may have to be reported.
+static CONTROL: OnceLock<OwnedFd> = OnceLock::new();
+
+thread_local! {
+    /// The last panic of this thread.
+    static LAST_PANIC: RefCell<Option<Panic>> = const { RefCell::new(None) };
+}
+
+/// Does what can be done before a child is made of this process.
+pub(crate) fn prepare() {
+    let _ = image::main();
+    let _ = fork::generation();
+    listen_to_panics();
+}
+
+/// The life of a child that was made by exec or by the fork server.
+pub(crate) fn main(control: OwnedFd, thread: &Thread, parent: u32) -> ! {
+    let control = CONTROL.get_or_init(|| control).as_fd();
+    let letter = loop {
+        let Ok(Some(letter)) = letter::receive(control, Deadline::NEVER) else {
+            kernel::leave(FAILED)
+        };
+        match job::decode::<Word<'_>>(&letter.bytes) {
+            Ok((Word::Job(_), _)) => break letter,
+            Ok((Word::Who, _)) => report(&Report::Pid(std::process::id())),
+            Err(_) => kernel::leave(FAILED),
+        }
+    };
+    let work = move || {
+        let Ok((Word::Job(job), arguments)) = job::decode::<Word<'_>>(&letter.bytes) else {
+            kernel::leave(FAILED)
+        };
+        live(&job, arguments, letter.fds, parent)
+    };
+    if thread.is_repairable() {
+        work();
+    }
+    // The C library has a wrong idea of this thread; of a new one it has a right one.
+    match std::thread::Builder::new().spawn(work) {
+        Ok(life) => drop(life.join()),
+        Err(cause) => fail(&Error::new(ErrorKind::Limit, "start a thread").because(cause)),
+    }
+    kernel::leave(FAILED)
+}
+
+fn live(job: &Job<'_>, arguments: &[u8], fds: Vec<OwnedFd>, parent: u32) -> ! {
+    let fds = match settle(job, fds) {
+        Ok(fds) => fds,
+        Err(error) => {
+            fail(&error);
+            leave(FAILED)
+        }
+    };
+    family::begin(Me {
+        name: job.name.clone().into_owned(),
+        identity: job.identity.clone().into_owned(),
+        is_daemon: job.is_daemon,
+        parent: Some((parent, job.parent_name.clone().into_owned())),
+    });
+    listen_to_panics();
+    perform(|| job.entry.call(arguments, fds, &mut deliver))
+}
+
+/// The life of a child that was made by `fork`.
+pub(crate) fn forked(control: OwnedFd, work: impl FnOnce() -> Result<()>) -> ! {
+    // A child that forks again has a socket in this place already, its own parent's.
+    FORKED.with_borrow_mut(|place| *place = Some(control));
+    listen_to_panics();
+    perform(work)
+}
+
+thread_local! {
+    /// The socket to the parent of a child that was forked by this thread, which is its only one.
+    static FORKED: RefCell<Option<OwnedFd>> = const { RefCell::new(None) };
+}
+
+/// Runs the work and reports what came of it.
+fn perform(work: impl FnOnce() -> Result<()>) -> ! {
+    report(&Report::Ready);
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(())) => leave(0),
+        Ok(Err(error)) => {
+            fail(&error);
+            leave(FAILED)
+        }
+        Err(payload) => {
+            report_panic(&panic_of(payload.as_ref()));
+            // What a payload does in its destructor is of no interest any more.
+            std::mem::forget(payload);
+            leave(PANICKED)
+        }
+    }
+}
+
+fn leave(code: i32) -> ! {
+    std::process::exit(code)
+}
+
+/// Makes the surroundings that the job asks for, and gives back the fds of the arguments.
+fn settle(job: &Job<'_>, fds: Vec<OwnedFd>) -> Result<Vec<OwnedFd>> {
+    let mut fds = fds.into_iter();
+    let mut next = || {
+        let missing = || Error::new(ErrorKind::Spawn, "start the process: an fd was lost");
+        fds.next().ok_or_else(missing)
+    };
+    for (number, is_given) in (0..).zip(job.stdio) {
+        if is_given {
+            let file = next()?;
+            task::replace_standard(number, file.as_fd()).context(|| format!("set fd {number}"))?;
+        }
+    }
+    if job.has_directory {
+        let directory = next()?;
+        task::enter(directory.as_fd()).context(|| "enter the working directory".to_owned())?;
+    }
+    let fds = fds.collect();
+    if let Some(mask) = job.umask {
+        task::set_umask(mask);
+    }
+    for name in &job.environment.remove {
+        // SAFETY: nothing of the program's has run in this process yet that could have a thread.
+        unsafe { task::remove_variable(OsStr::from_bytes(name)) };
+    }
+    for (name, value) in &job.environment.set {
+        // SAFETY: as above.
+        unsafe { task::set_variable(OsStr::from_bytes(name), OsStr::from_bytes(value)) };
+    }
+    if !job.affinity.is_empty() {
+        // CPUs can be taken away meanwhile; the child then runs where it may.
+        let _ = task::set_affinity(&job.affinity);
+    }
+    kernel::set_command_name(&job.name);
+    if !job.is_daemon {
+        kernel::outlive_parent().context(|| "outlive the parent".to_owned())?;
+    }
+    // Last: from here on a signal of the terminal's is this process's own.
+    task::replace_signal_mask(job.signal_mask).context(|| "set the signal mask".to_owned())?;
+    Ok(fds)
+}
+
+/// Sends the result. That nobody waits for it any more is no error.
+pub(crate) fn deliver(parcel: Parcel) -> Result<()> {
+    let what = || "send the result".to_owned();
+    let fds = parcel.fds();
+    if fds.len() > RESULT_FDS_MAX {
+        let what = format!("send the result: it has {} handles in it", fds.len());
+        return Err(Error::new(ErrorKind::Limit, what));
+    }
+    let word = job::encode(&Report::Returned).context(what)?;
+    let sent = with_control(|control| {
+        letter::send_joined(control, [&word, parcel.bytes()], &fds, Deadline::NEVER)
+    });
+    drop(fds);
+    match sent {
+        Ok(()) => parcel.commit(),
+        Err(cause) if is_gone(&cause) => {}
+        Err(cause) => return Err(cause).context(what),
+    }
+    Ok(())
+}
+
+fn is_gone(cause: &io::Error) -> bool {
+    matches!(cause.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET | libc::ENOTCONN))
+}
+
+fn with_control(send: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>) -> io::Result<()> {
+    FORKED.with_borrow(|forked| match (forked, CONTROL.get()) {
+        (Some(control), _) | (None, Some(control)) => send(control.as_fd()),
+        (None, None) => Ok(()),
+    })
+}
+
+/// Says something to the parent, who may be gone.
+fn report(report: &Report<'_>) {
+    let Ok(bytes) = job::encode(report) else { return };
+    let _ = with_control(|control| letter::send(control, &bytes, &[], Deadline::NEVER));
+}
+
+fn fail(error: &Error) {
+    let trouble = match error.kind() {
+        ErrorKind::Codec => Trouble::Codec,
+        ErrorKind::Image => Trouble::Image,
+        ErrorKind::Limit => Trouble::Limit,
+        ErrorKind::Memory => Trouble::Memory,
+        _ => Trouble::Other,
+    };
+    report(&Report::Failed { trouble, message: Cow::Owned(error.to_string()) });
+}
+
+fn report_panic(panic: &Panic) {
+    report(&Report::Panicked {
+        message: Cow::Borrowed(&panic.message),
+        location: panic.location.clone(),
+        backtrace: panic.backtrace.clone(),
+    });
+}
+
+/// Notes every panic on its way to the hook that was there before, which prints it.
+fn listen_to_panics() {
+    static LISTENING: OnceLock<()> = OnceLock::new();
+    LISTENING.get_or_init(|| {
+        let print = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            note(info);
+            print(info);
+        }));
+    });
+}
+
+fn note(info: &PanicHookInfo<'_>) {
+    let trace = std::backtrace::Backtrace::capture();
+    let is_traced = trace.status() == std::backtrace::BacktraceStatus::Captured;
+    let panic = Panic {
+        message: message_of(info.payload()),
+        location: info.location().map(ToString::to_string),
+        backtrace: is_traced.then(|| trace.to_string()),
+    };
+    if cfg!(panic = "abort") {
+        // There is no later.
+        report_panic(&panic);
+    } else {
+        LAST_PANIC.with_borrow_mut(|last| *last = Some(panic));
+    }
+}
+
+/// The panic that `payload` was caught from: the last one of this thread, if it said the same.
+fn panic_of(payload: &(dyn Any + Send)) -> Panic {
+    let message = message_of(payload);
+    let last = LAST_PANIC.with_borrow_mut(Option::take);
+    last.filter(|last| last.message == message).unwrap_or(Panic {
+        message,
+        location: None,
+        backtrace: None,
+    })
+}
+
+fn message_of(payload: &(dyn Any + Send)) -> String {
+    if let Some(text) = payload.downcast_ref::<&str>() {
+        return (*text).to_owned();
+    }
+    payload.downcast_ref::<String>().map_or("a value that is no text", String::as_str).to_owned()
+}

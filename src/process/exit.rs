@@ -1,0 +1,233 @@
+//! How a process ended, and why it has no result.
+
+use std::fmt;
+
+use crate::error::Error;
+
+/// How a process ended.
+///
+/// ```
+/// # use multiproc::Process;
+/// fn work(_: ()) {
+///     std::process::exit(3);
+/// }
+/// let mut child = Process::spawn(work, ())?;
+/// assert!(child.join_timeout(std::time::Duration::MAX).is_err());
+/// let status = child.exit_status().unwrap();
+/// assert_eq!((status.code(), status.signal()), (Some(3), None));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ExitStatus {
+    /// In the encoding of waitpid(2); `None` if somebody else reaped the process.
+    raw: Option<i32>,
+}
+
+impl ExitStatus {
+    pub(crate) const UNKNOWN: Self = Self { raw: None };
+
+    pub(crate) fn from_raw(raw: i32) -> Self {
+        Self { raw: Some(raw) }
+    }
+
+    /// The code that the process exited with, if it was not killed.
+    #[must_use]
+    pub fn code(self) -> Option<i32> {
+        self.raw.filter(|raw| libc::WIFEXITED(*raw)).map(|raw| libc::WEXITSTATUS(raw))
+    }
+
+    /// The signal that killed the process, if one did.
+    #[must_use]
+    pub fn signal(self) -> Option<i32> {
+        self.raw.filter(|raw| libc::WIFSIGNALED(*raw)).map(|raw| libc::WTERMSIG(raw))
+    }
+
+    /// Whether the process exited with code 0.
+    #[must_use]
+    pub fn success(self) -> bool {
+        self.code() == Some(0)
+    }
+
+    /// Whether the signal left a core dump.
+    #[must_use]
+    pub fn core_dumped(self) -> bool {
+        self.raw.is_some_and(|raw| libc::WIFSIGNALED(raw) && libc::WCOREDUMP(raw))
+    }
+
+    /// Python's `exitcode`: the code, or the signal with a minus sign.
+    ///
+    /// `None` only if the program reaped the process behind this crate's back, with `waitpid(-1)`
+    /// or by ignoring `SIGCHLD`, on a Linux before 6.15.
+    #[must_use]
+    #[doc(alias = "exitcode")]
+    pub fn exit_code(self) -> Option<i32> {
+        self.code().or_else(|| self.signal().map(|signal| -signal))
+    }
+}
+
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.code(), self.signal()) {
+            (Some(code), _) => write!(f, "exit code {code}"),
+            (None, Some(signal)) => write!(f, "killed by {}", Signal(signal)),
+            (None, None) => f.write_str("an unknown exit status"),
+        }
+    }
+}
+
+impl fmt::Debug for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ExitStatus({self})")
+    }
+}
+
+struct Signal(i32);
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match nix::sys::signal::Signal::try_from(self.0) {
+            Ok(known) => f.write_str(known.as_str()),
+            Err(_) => write!(f, "signal {}", self.0),
+        }
+    }
+}
+
+/// A panic that ended another process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Panic {
+    pub(crate) message: String,
+    pub(crate) location: Option<String>,
+    pub(crate) backtrace: Option<String>,
+}
+
+impl Panic {
+    /// What the panic said, if it said it with a string.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Where it was, as `file:line:column`. Unknown if the function had set a panic hook of its own.
+    #[must_use]
+    pub fn location(&self) -> Option<&str> {
+        self.location.as_deref()
+    }
+
+    /// The stack, if `RUST_BACKTRACE` asked for it in the process that panicked.
+    #[must_use]
+    pub fn backtrace(&self) -> Option<&str> {
+        self.backtrace.as_deref()
+    }
+}
+
+impl fmt::Display for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.location {
+            Some(location) => write!(f, ", at {location}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Why a process that was joined has no result.
+///
+/// ```
+/// # use multiproc::{JoinError, Process};
+/// fn divide((a, b): (u32, u32)) -> u32 {
+///     a / b
+/// }
+/// let error = Process::spawn(divide, (1, 0))?.join().unwrap_err();
+/// assert!(error.is_panic());
+/// let JoinError::Panicked(panic) = error else { unreachable!() };
+/// assert_eq!(panic.message(), "attempt to divide by zero");
+/// # Ok::<(), multiproc::Error>(())
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The function panicked. The process exited with code 101.
+    Panicked(Panic),
+    /// The process left with [`std::process::exit`], or something like it, and this code.
+    Exited(i32),
+    /// The process was killed by this signal.
+    Signaled(i32),
+    /// The process ended before it could run the function.
+    NotStarted(ExitStatus),
+    /// The process is gone, and how it ended is not known: the program reaped it itself.
+    Lost,
+    /// The arguments or the result could not be carried, or this `Process` cannot be joined.
+    ///
+    /// The kind is [`Codec`](crate::ErrorKind::Codec) if a value did not survive its encoding,
+    /// [`Forked`](crate::ErrorKind::Forked) if the process is a child of the process that this one
+    /// was forked from, and [`Misuse`](crate::ErrorKind::Misuse) if the result has been taken.
+    Error(Error),
+}
+
+impl JoinError {
+    /// Whether the function panicked.
+    #[must_use]
+    pub fn is_panic(&self) -> bool {
+        matches!(self, Self::Panicked(_))
+    }
+
+    /// The panic, if the function panicked.
+    #[must_use]
+    pub fn panic(&self) -> Option<&Panic> {
+        if let Self::Panicked(panic) = self { Some(panic) } else { None }
+    }
+
+    /// The code that the process exited with instead of returning from the function.
+    #[must_use]
+    pub fn code(&self) -> Option<i32> {
+        match self {
+            Self::Exited(code) => Some(*code),
+            Self::NotStarted(status) => status.code(),
+            _ => None,
+        }
+    }
+
+    /// The signal that killed the process.
+    #[must_use]
+    pub fn signal(&self) -> Option<i32> {
+        match self {
+            Self::Signaled(signal) => Some(*signal),
+            Self::NotStarted(status) => status.signal(),
+            _ => None,
+        }
+    }
+
+    /// What a process that said nothing died of.
+    pub(crate) fn silent(status: ExitStatus) -> Self {
+        match (status.code(), status.signal()) {
+            (Some(code), _) => Self::Exited(code),
+            (None, Some(signal)) => Self::Signaled(signal),
+            (None, None) => Self::Lost,
+        }
+    }
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Panicked(panic) => write!(f, "process panicked: {panic}"),
+            Self::Exited(code) => write!(f, "process exited with code {code}, without a result"),
+            Self::Signaled(signal) => write!(f, "process was killed by {}", Signal(*signal)),
+            Self::NotStarted(status) => write!(f, "process ended before it started: {status}"),
+            Self::Lost => f.write_str("process ended, and its status was taken by somebody else"),
+            Self::Error(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for JoinError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        if let Self::Error(error) = self { error.source() } else { None }
+    }
+}
+
+impl From<Error> for JoinError {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}

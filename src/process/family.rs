@@ -1,0 +1,269 @@
+//! Everything that a process keeps about its children; one per process, made anew after a fork.
+#![allow(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::client::Server;
+use super::exit::ExitStatus;
+use super::monitor::Monitor;
+use crate::error::{Error, ErrorKind, Result};
+use crate::segment;
+use crate::sys::child::{self, Waited};
+use crate::sys::fork;
+use crate::sys::spawn::Born;
+
+/// What a process knows of itself and its parent.
+#[derive(Clone, Debug)]
+pub(crate) struct Me {
+    pub(crate) name: String,
+    /// The numbers of this process and its ancestors, `1:2`; empty for the first process.
+    pub(crate) identity: String,
+    pub(crate) is_daemon: bool,
+    /// Pid and name of the process that started this one through this crate.
+    pub(crate) parent: Option<(u32, String)>,
+}
+
+/// The family of this process, seen from it.
+#[derive(Debug)]
+pub(crate) struct Family {
+    generation: u32,
+    pub(crate) me: Me,
+    born: AtomicUsize,
+    keys: AtomicUsize,
+    children: Mutex<BTreeMap<u64, Arc<Child>>>,
+    pub(crate) monitor: Mutex<Option<Arc<Monitor>>>,
+    pub(crate) server: Mutex<Option<Server>>,
+}
+
+/// A child that has not been forgotten yet.
+#[derive(Debug)]
+pub(crate) struct Child {
+    key: u64,
+    generation: u32,
+    pub(crate) name: String,
+    pub(crate) pid: u32,
+    pub(crate) pidfd: OwnedFd,
+    pub(crate) is_daemon: bool,
+    /// Whether it runs a function of the user's, as against the fork server or a failed start.
+    is_visible: AtomicBool,
+    ended: Mutex<Option<ExitStatus>>,
+}
+
+static FAMILY: AtomicPtr<Family> = AtomicPtr::new(std::ptr::null_mut());
+
+/// The family of this process.
+pub(crate) fn family() -> &'static Family {
+    match latest() {
+        Some(family) if family.generation == fork::generation() => family,
+        stale => renew(stale, stale.map_or_else(Me::first, |family| family.me.clone())),
+    }
+}
+
+/// Starts the family of a process that has just been made, and knows what it is.
+pub(crate) fn begin(me: Me) {
+    renew(latest(), me);
+}
+
+fn latest() -> Option<&'static Family> {
+    // Acquire `family`: pairs with the exchange in `renew`.
+    let known = FAMILY.load(Ordering::Acquire);
+    // SAFETY: the pointer is null or came from `Box::leak`, and nothing changes what is behind it.
+    unsafe { known.as_ref() }
+}
+
+#[cold]
+fn renew(stale: Option<&'static Family>, me: Me) -> &'static Family {
+    let new = Box::into_raw(Box::new(Family {
+        generation: fork::generation(),
+        me,
+        born: AtomicUsize::new(0),
+        keys: AtomicUsize::new(1),
+        children: Mutex::default(),
+        monitor: Mutex::default(),
+        server: Mutex::default(),
+    }));
+    let expected =
+        stale.map_or(std::ptr::null_mut(), |family| std::ptr::from_ref(family).cast_mut());
+    // Release `family`: whoever loads the pointer sees the fields. Acquire: so do we if we lose.
+    match FAMILY.compare_exchange(expected, new, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => {
+            if let Some(stale) = stale {
+                stale.abandon();
+            }
+            // SAFETY: leaked on purpose; `FAMILY` points to it from now on, and nothing frees it.
+            unsafe { &*new }
+        }
+        Err(winner) => {
+            // SAFETY: `new` was never shared.
+            drop(unsafe { Box::from_raw(new) });
+            // SAFETY: not null, and came from `Box::into_raw` above in another thread.
+            unsafe { &*winner }
+        }
+    }
+}
+
+impl Me {
+    fn first() -> Self {
+        Self {
+            name: "MainProcess".to_owned(),
+            identity: String::new(),
+            is_daemon: false,
+            parent: None,
+        }
+    }
+}
+
+impl Family {
+    /// The number of the next child, from 1, and its identity.
+    pub(crate) fn next_identity(&self) -> String {
+        // Relaxed: only that no two get the same number matters.
+        let number = self.born.fetch_add(1, Ordering::Relaxed) + 1;
+        match self.me.identity.as_str() {
+            "" => number.to_string(),
+            mine => format!("{mine}:{number}"),
+        }
+    }
+
+    /// Takes a child into the family: from now on it is reaped, whatever happens.
+    pub(crate) fn adopt(
+        &'static self,
+        born: Born,
+        name: String,
+        is_daemon: bool,
+    ) -> Result<Arc<Child>> {
+        let monitor = self.monitor()?;
+        // Relaxed: only that no two get the same key matters.
+        let key = self.keys.fetch_add(1, Ordering::Relaxed) as u64;
+        let child = Arc::new(Child {
+            key,
+            generation: self.generation,
+            name,
+            pid: born.pid,
+            pidfd: born.pidfd,
+            is_daemon,
+            is_visible: AtomicBool::new(false),
+            ended: Mutex::default(),
+        });
+        lock(&self.children).insert(key, Arc::clone(&child));
+        if let Err(error) = monitor.watch(&child) {
+            // Nobody would hear of its end, so it ends here.
+            let _ = child::send_signal(child.pidfd.as_fd(), libc::SIGKILL);
+            let _ = child::wait(child.pidfd.as_fd());
+            lock(&self.children).remove(&key);
+            return Err(error);
+        }
+        Ok(child)
+    }
+
+    /// The child that the monitor heard of by `key`.
+    pub(crate) fn child(&self, key: u64) -> Option<Arc<Child>> {
+        lock(&self.children).get(&key).cloned()
+    }
+
+    /// The children that run functions of the user's.
+    pub(crate) fn visible_children(&self) -> Vec<Arc<Child>> {
+        // Relaxed: whoever started the child knows it; for everybody else it may be a moment late.
+        let is_visible = |child: &&Arc<Child>| child.is_visible.load(Ordering::Relaxed);
+        lock(&self.children).values().filter(is_visible).cloned().collect()
+    }
+
+    /// The family of the process that this one was forked from: its fds are of no use here.
+    ///
+    /// What another thread held at the time of the fork stays locked for ever, and its fds open.
+    fn abandon(&self) {
+        if let Ok(mut server) = self.server.try_lock() {
+            *server = None;
+        }
+        if let Ok(mut monitor) = self.monitor.try_lock()
+            && let Some(monitor) = monitor.take()
+        {
+            monitor.abandon();
+        }
+        if let Ok(mut children) = self.children.try_lock() {
+            children.clear();
+        }
+    }
+
+    fn forget(&self, child: &Child) {
+        if let Some(monitor) = lock(&self.monitor).as_ref() {
+            monitor.unwatch(child);
+        }
+        lock(&self.children).remove(&child.key);
+    }
+}
+
+impl Child {
+    pub(crate) fn key(&self) -> u64 {
+        self.key
+    }
+
+    /// It has its job: show it.
+    pub(crate) fn show(&self) {
+        // Relaxed: see `visible_children`.
+        self.is_visible.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is a child of this process, and not of one that this one was forked from.
+    pub(crate) fn check_is_ours(&self) -> Result<()> {
+        if self.generation == fork::generation() {
+            return Ok(());
+        }
+        let what = format!("process {}: it is a child of the process before the fork", self.name);
+        Err(Error::new(ErrorKind::Forked, what))
+    }
+
+    /// How it ended, if that is known already.
+    pub(crate) fn ended(&self) -> Option<ExitStatus> {
+        *lock(&self.ended)
+    }
+
+    /// Reaps it if it has ended; whoever comes first does, and recovers what it left behind.
+    pub(crate) fn try_reap(&self) -> Option<ExitStatus> {
+        if self.generation != fork::generation() {
+            return None;
+        }
+        let mut ended = lock(&self.ended);
+        if ended.is_some() {
+            return *ended;
+        }
+        let status = match child::try_wait(self.pidfd.as_fd()) {
+            Ok(Waited::Running) => return None,
+            Ok(Waited::Ended(raw)) => ExitStatus::from_raw(raw),
+            // An error here means that there is nothing to wait for.
+            Ok(Waited::Lost) | Err(_) => ExitStatus::UNKNOWN,
+        };
+        *ended = Some(status);
+        drop(ended);
+        family().forget(self);
+        segment::recover_all();
+        Some(status)
+    }
+
+    /// Has the monitor watch it again, unless it has been reaped.
+    pub(crate) fn watch_again(&self) {
+        // Held over the watching: who reaps it sets this first, and unwatches after.
+        let ended = lock(&self.ended);
+        if ended.is_none()
+            && let Ok(monitor) = family().monitor()
+        {
+            // It was watched before, so there is room for it.
+            let _ = monitor.watch(self);
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: i32) -> std::io::Result<()> {
+        match child::send_signal(self.pidfd.as_fd(), signal) {
+            // It has ended and been reaped, which is what most signals are sent for.
+            Err(cause) if cause.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+            done => done,
+        }
+    }
+}
+
+/// A panic elsewhere while the lock was held left nothing half done: no step under it can panic.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,99 @@
+//! A copy of this very process, for those who know what they do.
+#![allow(unsafe_code)]
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::builder::AtDrop;
+use super::client::start_error;
+use super::family::{self, Me, family};
+use super::{Process, Started, child};
+use crate::error::{Context, Error, Result};
+use crate::sys::spawn::Born;
+use crate::sys::{child as kernel, fork, socket};
+use crate::{channel, segment, transfer};
+
+impl<R: Serialize + DeserializeOwned> Process<R> {
+    /// Copies this process with fork(2), and calls `f` in the copy.
+    ///
+    /// The copy has everything that this process has in memory, so `f` may capture; it has only one
+    /// of its threads, the caller's. It ends when `f` does; result, panic and exit are told as with
+    /// [`spawn`](Self::spawn). It is a daemon, and dies with the *thread* that forked it, not only
+    /// with the process. What this process has buffered for its standard output is in the copy too,
+    /// and is written by both unless it is flushed before. Copying takes time for the memory that
+    /// this process uses; `spawn` does not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multiproc::Process;
+    /// let words = vec!["captured", "by", "reference"];
+    /// // SAFETY: no other thread of this program is in the middle of anything.
+    /// let child = unsafe { Process::fork(|| words.len()) }?;
+    /// assert_eq!(child.join().unwrap(), 3);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Kind [`Limit`](crate::ErrorKind::Limit) or [`Memory`](crate::ErrorKind::Memory) if there can
+    /// be no further process or file descriptor.
+    ///
+    /// # Safety
+    ///
+    /// - No other thread holds a lock, or is changing a static, that `f` or an exit handler comes
+    ///   to use; malloc is safe to use with glibc.
+    /// - Nothing that is owned once in the world, a temporary directory that is removed on drop or
+    ///   memory that a device writes to, is dropped or used by both copies.
+    #[doc(alias = "os.fork")]
+    pub unsafe fn fork<F: FnOnce() -> R>(f: F) -> Result<Self> {
+        let what = || "fork a process".to_owned();
+        let family = family();
+        drop(family.monitor()?);
+        let identity = family.next_identity();
+        let name = format!("Process-{identity}");
+        let parent = std::process::id();
+        let (mine, theirs) = socket::pair().context(what)?;
+        let segments = segment::before_fork()?;
+        // SAFETY: promised by the caller.
+        let pid = match unsafe { fork::fork() } {
+            Ok(Some(pid)) => pid,
+            Ok(None) => {
+                drop(mine);
+                let entered = segments.in_child();
+                let armed = kernel::die_with_parent();
+                if entered.is_err() || armed.is_err() || kernel::parent_pid() != parent {
+                    kernel::leave(1);
+                }
+                let parent = Some((parent, family.me.name.clone()));
+                family::begin(Me { name, identity, is_daemon: true, parent });
+                child::forked(theirs, || {
+                    let result = f();
+                    child::deliver(transfer::pack(&result)?)
+                })
+            }
+            Err(cause) => {
+                segments.failed();
+                return Err(start_error("fork a process", cause));
+            }
+        };
+        // What the copy uses on is the copy's: ends of pipes are handed to it, not closed.
+        channel::bequeath(f, segments.in_parent());
+        drop(theirs);
+        let pidfd = match kernel::open(pid) {
+            Ok(pidfd) => pidfd,
+            Err(cause) => return Err(give_up(pid, cause)),
+        };
+        let child = family.adopt(Born { pid, pidfd }, name, true)?;
+        child.show();
+        Ok(Started { child, socket: mine, at_drop: AtDrop::LeaveAlone }.into())
+    }
+}
+
+/// Without a pidfd nobody would hear of the child's end.
+#[cold]
+fn give_up(pid: u32, cause: std::io::Error) -> Error {
+    kernel::kill_unreaped(pid);
+    let _ = kernel::wait_pid(pid);
+    start_error("open a pidfd of a forked process", cause)
+}

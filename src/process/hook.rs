@@ -1,0 +1,115 @@
+//! How a process of this program finds out, before `main`, that it is somebody's child.
+//!
+//! The C library calls [`before_main`] as it calls every initialiser of the program. An ordinary
+//! process pays one `getenv`. A process that was started by this crate goes to work from there and
+//! never comes to `main`, so that tests, benches and programs need no set-up; or, if its parent
+//! had called [`init`], it goes on to the same call in its own `main`, and works from there.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, OsStr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::job::{self, Birth, MAGIC, Role};
+use super::{child, server};
+use crate::sys::clock::Deadline;
+use crate::sys::{child as kernel, clone, image, letter, task};
+
+/// Whether children of this process are to run inside `main`.
+static IN_MAIN: AtomicBool = AtomicBool::new(false);
+
+/// The control socket of a child on its way to `init`.
+static WAITING: Mutex<Option<OwnedFd>> = Mutex::new(None);
+
+/// How long the first letter may take: it was in the socket before this process was started.
+const FIRST_LETTER: Duration = Duration::from_secs(10);
+
+// The C library calls each entry of this section once, before `main`, with arguments that a function
+// without parameters may ignore.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static BEFORE_MAIN: extern "C" fn() = before_main;
+
+extern "C" fn before_main() {
+    const NAME: &CStr = c"MULTIPROC_CONTROL";
+    if let Some(value) = task::early_variable(NAME) {
+        started(value);
+    }
+}
+
+/// Lets child processes run inside `main` instead of before it.
+///
+/// Nothing needs this call: without it, a child process runs its function before `main`, on a thread
+/// without a name, and never enters `main`. With it, as the first thing in `main`, a child runs its
+/// function from here, with everything set up that Rust sets up for `main`, and with the program's
+/// other initialisers done; and it never comes back from this call. In the first process it returns
+/// at once. Python calls this `freeze_support`.
+///
+/// # Examples
+///
+/// ```standalone_crate
+/// fn main() -> multiproc::Result<()> {
+///     multiproc::init();
+///     let child = multiproc::Process::spawn(u32::count_ones, 7)?;
+///     assert_eq!(child.join().unwrap(), 3);
+///     Ok(())
+/// }
+/// ```
+#[doc(alias = "freeze_support")]
+pub fn init() {
+    // Relaxed: read by this thread, or by threads that it starts.
+    IN_MAIN.store(true, Ordering::Relaxed);
+    let waiting = WAITING.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(control) = waiting {
+        work(control);
+    }
+}
+
+pub(crate) fn is_in_main() -> bool {
+    // Relaxed: see `init`.
+    IN_MAIN.load(Ordering::Relaxed)
+}
+
+/// The variable is there. Anybody can set it, so nothing is believed that the socket does not show.
+#[cold]
+fn started(value: &CStr) {
+    let Ok(text) = value.to_str() else { return };
+    let (number, place) = text.split_once(':').unwrap_or((text, ""));
+    let Ok(number) = number.parse() else { return };
+    if task::is_privileged() {
+        return;
+    }
+    // SAFETY: no code of the program has run yet that could have opened this fd for itself.
+    let Some(control) = (unsafe { task::inherited_socket(number) }) else { return };
+    // SAFETY: before `main`; initialisers that start threads and let them read the environment
+    // would be in conflict with every program that changes it at its start.
+    unsafe { task::remove_variable(OsStr::new(job::VARIABLE)) };
+    if place == job::IN_MAIN {
+        *WAITING.lock().unwrap_or_else(PoisonError::into_inner) = Some(control);
+    } else {
+        work(control);
+    }
+}
+
+/// Does what this process was started for.
+fn work(control: OwnedFd) -> ! {
+    let Some(birth) = first_letter(&control) else { kernel::leave(1) };
+    // Armed first and checked then: a parent that died in between is seen by one of the two.
+    if kernel::die_with_parent().is_err() || kernel::parent_pid() != birth.parent {
+        kernel::leave(1);
+    }
+    task::ignore_broken_pipes();
+    match birth.role {
+        Role::Server => server::serve(control, birth.parent),
+        Role::Child => child::main(control, &clone::Thread::of_caller(), birth.parent),
+    }
+}
+
+fn first_letter(control: &OwnedFd) -> Option<Birth> {
+    let letter = letter::receive(control.as_fd(), Deadline::after(FIRST_LETTER)).ok()??;
+    let (birth, _) = job::decode::<Birth>(&letter.bytes).ok()?;
+    let is_ours = birth.magic == MAGIC && birth.fingerprint == image::main().fingerprint();
+    is_ours.then_some(birth)
+}

@@ -1,0 +1,134 @@
+//! Waiting for one child in the thread that asks, and reading what it left.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::poll::PollFlags;
+use serde::de::DeserializeOwned;
+
+use super::Process;
+use super::exit::{ExitStatus, JoinError, Panic};
+use super::family::{Child, family};
+use super::job::{self, Report, Trouble};
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::sys::clock::Deadline;
+use crate::sys::letter::Letter;
+use crate::sys::{letter, socket};
+use crate::transfer;
+
+/// What a child reported last.
+enum Last {
+    Nothing,
+    Ready,
+    /// The result is in the letter, from this byte on.
+    Returned(Letter, usize),
+    Trouble(JoinError),
+}
+
+impl<R: DeserializeOwned> Process<R> {
+    pub(super) fn join_until(&mut self, deadline: Deadline) -> Result<Option<R>, JoinError> {
+        self.child.check_is_ours()?;
+        if self.is_joined {
+            let what = format!("join {}: its result has been taken", self.name());
+            return Err(Error::new(ErrorKind::Misuse, what).into());
+        }
+        let Some(status) = end_of(&self.child, deadline)? else { return Ok(None) };
+        self.is_joined = true;
+        match self.last_report()? {
+            Last::Returned(letter, at) => {
+                Ok(Some(transfer::unpack(&letter.bytes[at..], letter.fds)?))
+            }
+            Last::Trouble(error) => Err(error),
+            Last::Ready => Err(JoinError::silent(status)),
+            Last::Nothing => Err(JoinError::NotStarted(status)),
+        }
+    }
+}
+
+impl<R> Process<R> {
+    /// Reads everything that the child said. It has ended, so all of it is here.
+    fn last_report(&self) -> Result<Last> {
+        let mut last = Last::Nothing;
+        loop {
+            let now = Deadline::after(Duration::ZERO);
+            let letter = match letter::receive(self.socket.as_fd(), now) {
+                Ok(Some(letter)) => letter,
+                Ok(None) => return Ok(last),
+                // A process that the child left behind can hold its socket, but has nothing to say.
+                Err(cause) if cause.raw_os_error() == Some(libc::ETIMEDOUT) => return Ok(last),
+                Err(cause) => {
+                    return Err(cause).context(|| format!("hear from {}", self.name()));
+                }
+            };
+            last = understand(letter).context(|| format!("understand {}", self.name()))?;
+            if !matches!(last, Last::Ready) {
+                return Ok(last);
+            }
+        }
+    }
+}
+
+fn understand(letter: Letter) -> io::Result<Last> {
+    let (report, rest) = job::decode::<Report<'_>>(&letter.bytes)?;
+    Ok(match report {
+        Report::Pid(_) | Report::Ready => Last::Ready,
+        Report::Panicked { message, location, backtrace } => {
+            let message = message.into_owned();
+            Last::Trouble(JoinError::Panicked(Panic { message, location, backtrace }))
+        }
+        Report::Failed { trouble, message } => {
+            let kind = match trouble {
+                Trouble::Codec => ErrorKind::Codec,
+                Trouble::Image => ErrorKind::Image,
+                Trouble::Limit => ErrorKind::Limit,
+                Trouble::Memory => ErrorKind::Memory,
+                Trouble::Other => ErrorKind::Os,
+            };
+            Last::Trouble(JoinError::Error(Error::new(kind, format!("in the process: {message}"))))
+        }
+        Report::Returned => {
+            let at = letter.bytes.len() - rest.len();
+            Last::Returned(letter, at)
+        }
+    })
+}
+
+/// Waits for the end of a child, without the detour over the monitor's thread.
+fn end_of(child: &Child, deadline: Deadline) -> Result<Option<ExitStatus>> {
+    if let Some(status) = child.ended() {
+        return Ok(Some(status));
+    }
+    let _mine = Unwatched::new(child)?;
+    loop {
+        let ready = socket::ready(&[(child.pidfd.as_fd(), PollFlags::POLLIN)], deadline)
+            .context(|| format!("wait for {}", child.name))?;
+        if ready.is_none() {
+            return Ok(None);
+        }
+        if let Some(status) = child.try_reap() {
+            return Ok(Some(status));
+        }
+    }
+}
+
+/// Whether a child has ended, whoever's it is.
+pub(super) fn has_ended(child: &Child) -> bool {
+    socket::is_readable(child.pidfd.as_fd()).unwrap_or(false)
+}
+
+/// A child that the monitor does not watch while somebody else waits for it.
+struct Unwatched<'a>(&'a Child);
+
+impl<'a> Unwatched<'a> {
+    fn new(child: &'a Child) -> Result<Self> {
+        family().monitor()?.unwatch(child);
+        Ok(Self(child))
+    }
+}
+
+impl Drop for Unwatched<'_> {
+    fn drop(&mut self) {
+        self.0.watch_again();
+    }
+}

@@ -1,0 +1,112 @@
+//! The program's own image: where it was loaded, and which of its addresses are code.
+//!
+//! A function is named to another process that runs the same program by its distance from the load
+//! bias. Both directions check that the address lies in an executable segment of the main image.
+#![allow(unsafe_code)]
+
+use std::ffi::{c_int, c_void};
+use std::ops::Range;
+use std::sync::OnceLock;
+
+/// More segments than this no linker makes for one image.
+const CODE_MAX: usize = 16;
+
+/// The main image of this process.
+#[derive(Debug, Default)]
+pub(crate) struct Image {
+    bias: usize,
+    code: [Range<usize>; CODE_MAX],
+    fingerprint: u64,
+}
+
+/// The image that the kernel started, as against the libraries that were loaded later.
+pub(crate) fn main() -> &'static Image {
+    static IMAGE: OnceLock<Image> = OnceLock::new();
+    IMAGE.get_or_init(|| {
+        let mut image = Image::default();
+        // SAFETY: the callback gets back the `Image` that is passed here, during this call only.
+        unsafe { libc::dl_iterate_phdr(Some(read_first), (&raw mut image).cast()) };
+        image
+    })
+}
+
+impl Image {
+    /// The distance of `function` from the load bias, if it is code of this image.
+    pub(crate) fn offset_of(&self, function: *const ()) -> Option<u64> {
+        let address = function.addr();
+        if !self.is_code(address) {
+            return None;
+        }
+        u64::try_from(address.checked_sub(self.bias)?).ok()
+    }
+
+    /// The address at `offset`, if it is code of this image.
+    pub(crate) fn address_at(&self, offset: u64) -> Option<*const ()> {
+        let address = self.bias.checked_add(usize::try_from(offset).ok()?)?;
+        self.is_code(address).then(|| std::ptr::with_exposed_provenance(address))
+    }
+
+    /// Equal in two processes that run the same file; differs between most different programs.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    fn is_code(&self, address: usize) -> bool {
+        self.code.iter().any(|segment| segment.contains(&address))
+    }
+}
+
+/// Reads the first object of the list, which is the main program (dl_iterate_phdr(3)), and stops.
+extern "C" fn read_first(info: *mut libc::dl_phdr_info, _: usize, image: *mut c_void) -> c_int {
+    // SAFETY: the dynamic linker passes a valid description for the length of this call.
+    let info = unsafe { &*info };
+    // SAFETY: `image` is the exclusive pointer that `main` passed to this iteration.
+    let image = unsafe { &mut *image.cast::<Image>() };
+    // SAFETY: the linker keeps `dlpi_phnum` headers at `dlpi_phdr` while the object is loaded.
+    let headers =
+        unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
+    image.bias = info.dlpi_addr as usize;
+    let mut found = 0;
+    for header in headers {
+        let words = [u64::from(header.p_type), header.p_vaddr, header.p_memsz, header.p_filesz];
+        image.fingerprint = words.iter().fold(image.fingerprint, |sum, word| mix(sum, *word));
+        let is_code = header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_X != 0;
+        if is_code && found < CODE_MAX {
+            let start = image.bias.wrapping_add(header.p_vaddr as usize);
+            image.code[found] = start..start.saturating_add(header.p_memsz as usize);
+            found += 1;
+        }
+    }
+    1
+}
+
+fn mix(sum: u64, word: u64) -> u64 {
+    // One round of FNV-1a over whole words: it need only tell one program from another.
+    (sum ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(17)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn here() {}
+
+    #[test]
+    fn a_function_comes_back_from_its_offset() {
+        let function = here as fn() as *const ();
+        let offset = main().offset_of(function).unwrap();
+        assert_eq!(main().address_at(offset), Some(function));
+    }
+
+    #[test]
+    fn data_and_libraries_are_not_code_of_the_image() {
+        static DATA: u8 = 0;
+        assert_eq!(main().offset_of((&raw const DATA).cast()), None);
+        assert_eq!(
+            main().offset_of(libc::getpid as unsafe extern "C" fn() -> i32 as *const ()),
+            None
+        );
+        assert_eq!(main().offset_of(std::ptr::null()), None);
+        assert_eq!(main().address_at(u64::MAX), None);
+    }
+}

@@ -1,0 +1,306 @@
+//! Processes when something goes wrong: limits, deaths at the wrong moment, rude neighbours.
+#![allow(unsafe_code, clippy::undocumented_unsafe_blocks, reason = "tests kill, fork and limit")]
+#![allow(missing_docs)]
+#![cfg(not(multiproc_loom))]
+
+mod common;
+
+use std::ffi::{CStr, c_char};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use common::{alone, children, ends_within, open_fds, server, until, watchdog};
+use multiproc::{ErrorKind, JoinError, Process, StartMethod};
+use serde::{Deserialize, Serialize};
+
+fn double(n: u64) -> u64 {
+    2 * n
+}
+
+fn for_ever(_: ()) {
+    std::thread::sleep(Duration::from_secs(3600));
+}
+
+/// Ends a new process before anything else in it runs, if a test wants that.
+#[used]
+#[unsafe(link_section = ".preinit_array")]
+static DIE_EARLY: extern "C" fn(i32, *const *const c_char, *const *const c_char) = die_early;
+
+extern "C" fn die_early(_: i32, _: *const *const c_char, mut environment: *const *const c_char) {
+    unsafe {
+        while !(*environment).is_null() {
+            if CStr::from_ptr(*environment).to_bytes().starts_with(b"TEST_DIE_EARLY") {
+                libc::_exit(7);
+            }
+            environment = environment.add(1);
+        }
+    }
+}
+
+#[test]
+fn a_child_that_dies_before_it_starts() {
+    alone("early", |()| {
+        unsafe { std::env::set_var("TEST_DIE_EARLY", "1") };
+        let exec = Process::builder().start_method(StartMethod::Spawn).spawn(double, 1);
+        match exec.map(Process::join) {
+            // It died before it was sent its job, or after.
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Spawn),
+            Ok(Err(JoinError::NotStarted(status))) => assert_eq!(status.code(), Some(7)),
+            Ok(other) => panic!("{other:?}"),
+        }
+        let error = Process::spawn(double, 1).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Spawn);
+        assert_eq!(error.to_string(), "fork server: ended before it answered: exit code 7");
+        unsafe { std::env::remove_var("TEST_DIE_EARLY") };
+        assert_eq!(Process::spawn(double, 1).unwrap().join().unwrap(), 2);
+    });
+}
+
+#[test]
+fn a_killed_server_is_replaced() {
+    alone("server killed between", |()| {
+        let first = Process::spawn(for_ever, ()).unwrap();
+        let old = server().unwrap();
+        let old_fd = common::pidfd(old);
+        unsafe { libc::kill(old as i32, libc::SIGKILL) };
+        assert!(ends_within(old_fd.as_fd(), Duration::from_secs(50)));
+        assert_eq!(Process::spawn(double, 4).unwrap().join().unwrap(), 8);
+        assert_ne!(server().unwrap(), old);
+        assert!(first.is_alive());
+        first.kill().unwrap();
+        assert_eq!(first.join().unwrap_err().signal(), Some(libc::SIGKILL));
+    });
+}
+
+#[test]
+fn a_server_killed_at_any_moment_loses_and_doubles_nothing() {
+    alone("server killed during", |()| {
+        let is_over = AtomicBool::new(false);
+        let killed = std::thread::scope(|scope| {
+            let killer = scope.spawn(|| {
+                let mut killed = 0;
+                while !is_over.load(Ordering::Relaxed) {
+                    if let Some(pid) = server() {
+                        unsafe { libc::kill(pid as i32, libc::SIGKILL) };
+                        killed += 1;
+                    }
+                }
+                killed
+            });
+            let run = |n| loop {
+                match Process::spawn(double, n).map(Process::join) {
+                    Ok(Ok(result)) => break result,
+                    // Before it has a name of its own a child looks like the server.
+                    Ok(Err(JoinError::NotStarted(status))) if status.signal() == Some(9) => {}
+                    // Twice in a row is no reason for a third try.
+                    Err(error) if error.kind() == ErrorKind::Spawn => {}
+                    other => break other.map_or(u64::MAX, |joined| joined.unwrap_or(u64::MAX)),
+                }
+            };
+            let results: Vec<_> = (0..300).map(run).collect();
+            is_over.store(true, Ordering::Relaxed);
+            assert!(results.iter().enumerate().all(|(n, result)| *result == 2 * n as u64));
+            killer.join().unwrap()
+        });
+        assert!(killed > 10, "{killed}");
+        until(|| children().iter().all(|(_, _, name)| name == "multiproc-fork"));
+        until(|| children().iter().all(|(_, state, _)| *state != 'Z'));
+    });
+}
+
+#[test]
+fn nobody_stays_a_zombie_and_no_fd_stays_open() {
+    alone("zombies", |()| {
+        assert_eq!(Process::spawn(double, 1).unwrap().join().unwrap(), 2);
+        let fds = open_fds();
+        for n in 0..200 {
+            drop(Process::spawn(double, n).unwrap());
+        }
+        until(|| multiproc::active_children().is_empty());
+        until(|| children().iter().all(|(_, _, name)| name == "multiproc-fork"));
+        until(|| open_fds() == fds);
+        for n in 0..1000 {
+            assert_eq!(Process::spawn(double, n).unwrap().join().unwrap(), 2 * n);
+        }
+        assert_eq!(open_fds(), fds);
+        assert_eq!(children().len(), 1);
+    });
+}
+
+fn limit(resource: libc::__rlimit_resource_t, most: u64) {
+    let limit = libc::rlimit { rlim_cur: most, rlim_max: 4096 };
+    assert_eq!(unsafe { libc::setrlimit(resource, &raw const limit) }, 0);
+}
+
+#[test]
+fn too_few_file_descriptors_are_a_clear_error() {
+    alone("fds", |()| {
+        // With and without a server: without one it needs more.
+        for round in 0..2 {
+            let fds = open_fds();
+            for spare in 0..12 {
+                limit(libc::RLIMIT_NOFILE, fds as u64 - 1 + spare);
+                match Process::spawn(double, 1) {
+                    Ok(child) => {
+                        let result = child.join();
+                        limit(libc::RLIMIT_NOFILE, 1024);
+                        assert_eq!(result.unwrap(), 2);
+                    }
+                    Err(error) => {
+                        limit(libc::RLIMIT_NOFILE, 1024);
+                        assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
+                    }
+                }
+            }
+            assert_eq!(Process::spawn(double, 1).unwrap().join().unwrap(), 2);
+            if round == 1 {
+                assert_eq!(open_fds(), fds);
+            }
+            until(|| children().iter().all(|(_, _, name)| name == "multiproc-fork"));
+        }
+    });
+}
+
+#[test]
+fn too_few_processes_are_a_clear_error() {
+    for most in 1..4_u64 {
+        fn spawn_with(most: u64) -> String {
+            unsafe {
+                if libc::getuid() == 0 {
+                    assert_eq!(libc::setuid(54_321 + most as u32), 0);
+                }
+                limit(libc::RLIMIT_NPROC, most);
+            }
+            Process::spawn(double, 1).map_or_else(|error| format!("{error:?}"), |_| String::new())
+        }
+        let _watchdog = watchdog("processes");
+        let kind = Process::spawn(spawn_with, most).unwrap().join().unwrap();
+        // One for itself, one for the monitor, one for the server.
+        assert!(kind.starts_with("Error(Limit"), "{most}: {kind}");
+    }
+}
+
+#[test]
+fn a_program_that_cannot_be_executed_is_a_clear_error() {
+    alone("exec", |()| {
+        let empty = std::env::temp_dir().join(format!("multiproc-{}", std::process::id()));
+        std::fs::create_dir(&empty).unwrap();
+        if std::os::unix::fs::chroot(&empty).is_err() {
+            return;
+        }
+        for method in [StartMethod::ForkServer, StartMethod::Spawn] {
+            let error = Process::builder().start_method(method).spawn(double, 1).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Spawn);
+            assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
+            assert!(error.to_string().contains("/proc/self/exe"), "{error}");
+        }
+    });
+    let _ = std::fs::read_dir(std::env::temp_dir()).map(|entries| {
+        for entry in entries.flatten() {
+            if entry.file_name().to_string_lossy().starts_with("multiproc-") {
+                let _ = std::fs::remove_dir(entry.path());
+            }
+        }
+    });
+}
+
+#[test]
+fn a_function_of_a_library_is_refused() {
+    let getpid = libc::getpid as unsafe extern "C" fn() -> i32 as *const ();
+    let foreign: fn(u32) -> u32 = unsafe { std::mem::transmute(getpid) };
+    let error = Process::spawn(foreign, 1).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Image);
+    assert!(error.to_string().contains("fn(u32) -> u32"), "{error}");
+}
+
+#[test]
+fn values_that_the_codec_cannot_carry_are_clear_errors() {
+    #[derive(Debug, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Undecodable {
+        A { n: u32 },
+    }
+    fn take(_: Undecodable) {}
+    fn give(n: u32) -> Undecodable {
+        Undecodable::A { n }
+    }
+    #[derive(Debug, Deserialize)]
+    struct Unencodable;
+    impl Serialize for Unencodable {
+        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            Err(serde::ser::Error::custom("never"))
+        }
+    }
+    fn give_unencodable(_: ()) -> Unencodable {
+        Unencodable
+    }
+    let _watchdog = watchdog("codec");
+    let codec = |error: JoinError, what: &str| {
+        let JoinError::Error(error) = error else { panic!("{error}") };
+        assert_eq!(error.kind(), ErrorKind::Codec);
+        assert!(error.to_string().contains(what), "{error}");
+    };
+    let child = Process::spawn(take, Undecodable::A { n: 1 }).unwrap();
+    codec(child.join().unwrap_err(), "decode a");
+    codec(Process::spawn(give, 1).unwrap().join().unwrap_err(), "Undecodable");
+    codec(Process::spawn(give_unencodable, ()).unwrap().join().unwrap_err(), "encode a");
+    let error = Process::spawn(drop, Unencodable).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Codec);
+}
+
+fn exit_with(code: i32) {
+    std::process::exit(code);
+}
+
+#[test]
+fn ignored_sigchld_loses_no_result() {
+    alone("sigchld", |()| {
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+        for n in 0..20 {
+            assert_eq!(Process::spawn(double, n).unwrap().join().unwrap(), 2 * n);
+        }
+        let error = Process::spawn(exit_with, 3).unwrap().join().unwrap_err();
+        assert!(matches!(error, JoinError::Exited(3) | JoinError::Lost), "{error}");
+    });
+}
+
+#[test]
+fn a_thread_that_waits_for_every_child_loses_no_result() {
+    alone("waitpid(-1)", |()| {
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    unsafe { libc::waitpid(-1, std::ptr::null_mut(), 0) };
+                }
+            });
+            for n in 0..100 {
+                assert_eq!(Process::spawn(double, n).unwrap().join().unwrap(), 2 * n);
+                let exec = Process::builder().start_method(StartMethod::Spawn);
+                if n % 10 == 0 {
+                    assert_eq!(exec.spawn(double, n).unwrap().join().unwrap(), 2 * n);
+                }
+            }
+            let error = Process::spawn(exit_with, 3).unwrap().join().unwrap_err();
+            assert!(matches!(error, JoinError::Exited(3) | JoinError::Lost), "{error}");
+            is_over.store(true, Ordering::Relaxed);
+            // The server is the last child; without it the wait ends.
+            unsafe { libc::kill(server().unwrap() as i32, libc::SIGKILL) };
+        });
+    });
+}
+
+#[test]
+fn a_variable_that_anybody_can_set_changes_nothing() {
+    let _watchdog = watchdog("variable");
+    for value in ["", "3", "0", "-1", "999999", "3:main", "x", "99999999999999"] {
+        let output = std::process::Command::new("/proc/self/exe")
+            .args(["--list", "--format", "terse"])
+            .env("MULTIPROC_CONTROL", value)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{value}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("anybody_can_set"));
+    }
+}
