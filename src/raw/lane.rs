@@ -14,7 +14,7 @@
 //!         p + 1 -> 0       by p closing it, or by the reaper of p; `CLOSED` is raised first
 //! ```
 
-use crate::shim::{AtomicU32, AtomicU64, Ordering::*};
+use crate::shim::{AtomicU32, AtomicU64, Ordering::*, at, kill_point, mutant};
 
 use super::seat::Seat;
 use super::wait::Fence;
@@ -111,24 +111,29 @@ impl Lane {
 
     /// Hands a side over. False if it was not `from`'s.
     pub(crate) fn hand_over(&self, role: Role, from: u32, to: u32) -> bool {
-        // AcqRel: what the last owner did to the ring happens before what the next one does. The
-        // parcel that tells the next one orders it as well; this keeps it true on its own.
+        // AcqRel `side-handed`, paired with itself: what the last owner did to the ring happens
+        // before what the next one does.
         let owner = &self.side(role).owner;
-        owner.compare_exchange(from + 1, to + 1, AcqRel, Relaxed).is_ok()
+        owner.compare_exchange(from + 1, to + 1, at(AcqRel, "side-handed"), Relaxed).is_ok()
     }
 
     /// Closes a side that belongs to `owner`, and wakes the other. Idempotent; false if it is not his.
     pub(crate) fn close(&self, role: Role, owner: u32, died: bool) -> bool {
         let side = self.side(role);
-        // Acquire: a new owner is seen with his having taken the side.
-        if side.owner.load(Acquire) != owner + 1 {
+        // Relaxed: only he, or the one reaper of him, changes the word while it names him.
+        if side.owner.load(Relaxed) != owner + 1 {
             return false;
         }
         // Flags before owner: a side without an owner is closed, whenever this stops.
         side.seat.raise(if died { CLOSED | DIED } else { CLOSED });
-        let _ = side.owner.compare_exchange(owner + 1, 0, AcqRel, Relaxed);
+        kill_point("lane-flagged");
+        // Relaxed: nobody takes a side that nobody has, so nothing is ordered by it.
+        let _ = side.owner.compare_exchange(owner + 1, 0, Relaxed, Relaxed);
+        kill_point("lane-closed");
         // The other side sleeps on its own seat; it looks at our flags when it wakes.
-        self.other_side(role).seat.raise(0);
+        if !mutant("lane-wake") {
+            self.other_side(role).seat.raise(0);
+        }
         true
     }
 
@@ -138,8 +143,9 @@ impl Lane {
             self.close(role, gone, died);
         }
         // A peer may wait for a wake that the dead took upon himself and did not make.
-        for side in [&self.writer, &self.reader] {
-            side.seat.raise(0);
+        if !mutant("lane-rescue") {
+            self.writer.seat.raise(0);
+            self.reader.seat.raise(0);
         }
     }
 }
@@ -169,4 +175,18 @@ impl Side {
     }
 }
 
+#[cfg(not(multiproc_loom))]
 const _: () = assert!(size_of::<Lane>() == RING_AT);
+
+#[cfg(multiproc_loom)]
+impl Lane {
+    pub(crate) fn new() -> Self {
+        let side = || Side { seat: Seat::new(), owner: AtomicU32::new(0) };
+        let head = Head {
+            slot: AtomicU64::new(0),
+            capacity: AtomicU64::new(0),
+            fingerprint: AtomicU64::new(0),
+        };
+        Self { head, writer: side(), reader: side() }
+    }
+}

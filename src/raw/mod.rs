@@ -6,7 +6,6 @@ pub(crate) mod bench;
 pub(crate) mod blocks;
 pub(crate) mod frame;
 pub(crate) mod kind;
-#[cfg(not(multiproc_loom))]
 pub(crate) mod lane;
 pub(crate) mod memory;
 pub(crate) mod participants;

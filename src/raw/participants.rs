@@ -57,10 +57,10 @@ impl Participant {
             return false;
         }
         let live = (seen & !(STATE | REAPER)) | LIVE;
-        // Acquire `entry-freed`: what the last participant of this entry held has been given back.
-        // Release `entry-joined`: whoever reads LIVE asks for the lease after it was taken.
+        // Acquire `entry-changed`: what the last participant of this entry held has been given back.
+        // Release `entry-changed`: whoever reads LIVE asks for the lease after it was taken.
         let entered =
-            self.word.compare_exchange(seen, live, at(AcqRel, "entry-freed"), Relaxed).is_ok();
+            self.word.compare_exchange(seen, live, at(AcqRel, "entry-changed"), Relaxed).is_ok();
         if entered {
             // Relaxed: a remark.
             self.pid.store(pid, Relaxed);
@@ -80,9 +80,9 @@ impl Participant {
         let seen = self.word.load(Relaxed);
         if seen & STATE == LIVE {
             let free = (seen & !(STATE | REAPER)).wrapping_add(GENERATION);
-            // Release `entry-freed`: pairs with Acquire `entry-freed` in `join`.
+            // Release `entry-changed`: pairs with Acquire `entry-changed` in `join`.
             // A refusal means that the entry was scribbled over; then it is not ours to free.
-            let _ = self.word.compare_exchange(seen, free, at(Release, "entry-freed"), Relaxed);
+            let _ = self.word.compare_exchange(seen, free, at(Release, "entry-changed"), Relaxed);
         }
     }
 
@@ -110,8 +110,8 @@ impl Participant {
         mut is_dead: impl FnMut(u32) -> bool,
     ) -> Option<Reap> {
         let asked_too_early = mutant("participants-ask-first") && is_dead(id);
-        // Acquire `entry-joined`: pairs with the AcqRel in `join`; the question comes after it.
-        let seen = self.word.load(at(Acquire, "entry-joined"));
+        // Acquire `entry-changed`: pairs with the AcqRel in `join`; the question comes after it.
+        let seen = self.word.load(at(Acquire, "entry-changed"));
         let subject = match seen & STATE {
             LIVE => id,
             REAPING => (((seen & REAPER) >> 8) as u32).checked_sub(1)?,
@@ -122,10 +122,10 @@ impl Participant {
             return None;
         }
         let claimed = (seen & !(STATE | REAPER)) | REAPING | ((u64::from(me) + 1) << 8);
-        // AcqRel for the compiler alone: a kill may land anywhere, and nothing of the sweep may have
-        // moved before the claim. Between processes the lease orders all that the dead have done.
+        // AcqRel `entry-changed`: a kill may land anywhere, and nothing of the sweep may have moved
+        // before the claim. What the dead have done is ordered by the lease.
         self.word
-            .compare_exchange(seen, claimed, AcqRel, Relaxed)
+            .compare_exchange(seen, claimed, at(AcqRel, "entry-changed"), Relaxed)
             .ok()
             .map(|_| Reap { word: claimed })
     }
@@ -133,9 +133,9 @@ impl Participant {
     /// Frees the entry of a corpse whose every hold has been given back.
     pub(crate) fn finish(&self, reap: &Reap) {
         let free = (reap.word & !(STATE | REAPER)).wrapping_add(GENERATION);
-        // Release `entry-freed`: pairs with Acquire `entry-freed` in `join`.
+        // Release `entry-changed`: pairs with Acquire `entry-changed` in `join`.
         // A refusal means that a later reaper took us for dead, which the kernel rules out.
-        let _ = self.word.compare_exchange(reap.word, free, at(Release, "entry-freed"), Relaxed);
+        let _ = self.word.compare_exchange(reap.word, free, at(Release, "entry-changed"), Relaxed);
     }
 }
 

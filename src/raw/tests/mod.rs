@@ -7,6 +7,7 @@
 mod death;
 mod loom_blocks;
 mod loom_frame;
+mod loom_lane;
 mod loom_spsc;
 mod loom_wait;
 
