@@ -4,6 +4,9 @@
 //! access to an atomic per thread, so "load, then CAS" hides races of that CAS. Call [`race`] before
 //! such an access where the counts stay suspiciously low.
 
+mod death;
+mod loom_spsc;
+
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering as Std};
 
