@@ -5,6 +5,7 @@
 //! such an access where the counts stay suspiciously low.
 
 mod death;
+mod loom_frame;
 mod loom_spsc;
 
 use std::process::Command;
