@@ -242,8 +242,8 @@ fn an_empty_ring_has_room_for_the_longest() {
     }
 }
 
-/// More than the steps of three messages.
-const STEPS: u32 = 22;
+/// More than the steps of four messages.
+const STEPS: u32 = 26;
 
 #[test]
 fn a_dead_producer_leaves_what_it_committed() {
