@@ -39,7 +39,8 @@ impl Model {
     }
 
     fn send(&self) {
-        self.ring.store(1, Release);
+        // An RMW: loom misorders a plain store that races with one.
+        self.ring.swap(1, Release);
         self.lane.side(Role::Reader).notify(Fence::Asymmetric);
     }
 
@@ -107,7 +108,7 @@ fn a_writer_that_dies_before_its_wake_is_swept() {
             let model = Arc::clone(&model);
             thread::spawn(move || (model.receive(), model.receive()))
         };
-        model.ring.store(1, Release);
+        model.ring.swap(1, Release);
         race(&model.common);
         model.lane.sweep(WRITER, true);
         assert_eq!(reader.join().unwrap(), (true, false));
