@@ -8,6 +8,8 @@ mod support;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
+use multiproc::{Connection, Pipe, Plain};
+use support::memory::pause;
 use support::peer::with_process;
 use support::{Contender, Table, floor, pin, start};
 
@@ -24,6 +26,7 @@ fn main() {
         .row(os_pipe())
         .row(unix_socket())
         .row(multiproc_plain_blocking())
+        .row(multiproc_strings_blocking())
         .run(rounds);
 }
 
@@ -66,16 +69,102 @@ where
 }
 
 /// Row: `Pipe` of plain `u64`, both ends spinning in `try_recv`.
-fn multiproc_plain_spinning() -> Option<Contender> {
-    None
+fn multiproc_plain_spinning() -> Contender {
+    fn spin(end: &mut Connection<u64, u64, Plain>) -> u64 {
+        loop {
+            match end.try_recv() {
+                Ok(message) => return message,
+                Err(_) => pause(),
+            }
+        }
+    }
+    let (mut here, mut there) = plain_pipe();
+    let echo = move |iterations| {
+        for _ in 0..iterations {
+            let message = spin(&mut there);
+            there.try_send(message).expect("room for an answer");
+        }
+    };
+    let ask = move |iterations| {
+        for message in 0..iterations {
+            here.try_send(message).expect("room for a request");
+            assert_eq!(spin(&mut here), message);
+        }
+    };
+    Contender::round_trip("multiproc, plain u64", with_process(echo, ask))
 }
 
 /// Row: `Pipe` of byte messages, 256 bytes, both ends spinning.
-fn multiproc_bytes_spinning() -> Option<Contender> {
-    None
+fn multiproc_bytes_spinning() -> Contender {
+    const SIZE: usize = 256;
+    fn spin(end: &mut Connection<(), ()>, buffer: &mut [u8; SIZE]) {
+        loop {
+            if let Ok(message) = end.try_peek() {
+                buffer.copy_from_slice(&message);
+                return message.consume().expect("a pipe in order");
+            }
+            pause();
+        }
+    }
+    let (mut here, mut there) = Pipe::duplex::<(), ()>().expect("a pipe");
+    let echo = move |iterations| {
+        let mut buffer = [0; SIZE];
+        for _ in 0..iterations {
+            spin(&mut there, &mut buffer);
+            there.try_send_bytes(&buffer).expect("room for an answer");
+        }
+    };
+    let ask = move |iterations: u64| {
+        let mut buffer = [0; SIZE];
+        for message in 0..iterations {
+            buffer[..8].copy_from_slice(&message.to_ne_bytes());
+            here.try_send_bytes(&buffer).expect("room for a request");
+            spin(&mut here, &mut buffer);
+            assert_eq!(buffer[..8], message.to_ne_bytes());
+        }
+    };
+    Contender::round_trip("multiproc, 256 bytes", with_process(echo, ask))
 }
 
 /// Row: `Pipe` of plain `u64`, `send` and `recv` as a user calls them.
-fn multiproc_plain_blocking() -> Option<Contender> {
-    None
+fn multiproc_plain_blocking() -> Contender {
+    let (mut here, mut there) = plain_pipe();
+    let echo = move |iterations| {
+        for _ in 0..iterations {
+            let message = there.recv().expect("a request");
+            there.send(message).expect("an answer on its way");
+        }
+    };
+    let ask = move |iterations| {
+        for message in 0..iterations {
+            here.send(message).expect("a request on its way");
+            assert_eq!(here.recv().expect("an answer"), message);
+        }
+    };
+    Contender::round_trip("multiproc, plain u64", with_process(echo, ask))
+}
+
+/// Row: `Pipe` of `String`, 32 bytes, `send` and `recv` as a user calls them.
+fn multiproc_strings_blocking() -> Contender {
+    let (mut here, mut there) = Pipe::duplex::<String, String>().expect("a pipe");
+    let echo = move |iterations| {
+        for _ in 0..iterations {
+            let message = there.recv().expect("a request");
+            there.send(message).expect("an answer on its way");
+        }
+    };
+    let ask = move |iterations| {
+        let mut message = "x".repeat(32);
+        for _ in 0..iterations {
+            here.send(message).expect("a request on its way");
+            message = here.recv().expect("an answer");
+        }
+    };
+    Contender::round_trip("multiproc, String of 32 bytes", with_process(echo, ask))
+}
+
+type PlainPipe = (Connection<u64, u64, Plain>, Connection<u64, u64, Plain>);
+
+fn plain_pipe() -> PlainPipe {
+    Pipe::builder().plain().duplex().expect("a pipe")
 }

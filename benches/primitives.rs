@@ -4,6 +4,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use multiproc::Pipe;
 
 /// Into a ring and out again, in one thread.
 fn push_pop(criterion: &mut Criterion) {
@@ -13,6 +14,20 @@ fn push_pop(criterion: &mut Criterion) {
         bencher.iter(|| {
             producer.push(black_box(7)).expect("an empty ring");
             consumer.pop().expect("a message")
+        });
+    });
+    let (mut out, mut inn) = Pipe::builder().plain().simplex::<u64>().expect("a pipe");
+    group.bench_function("multiproc, plain", |bencher| {
+        bencher.iter(|| {
+            out.send(black_box(7)).expect("an empty pipe");
+            inn.recv().expect("a message")
+        });
+    });
+    let (mut out, mut inn) = Pipe::simplex::<u64>().expect("a pipe");
+    group.bench_function("multiproc, serde", |bencher| {
+        bencher.iter(|| {
+            out.send(black_box(7)).expect("an empty pipe");
+            inn.recv().expect("a message")
         });
     });
     group.finish();

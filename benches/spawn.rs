@@ -7,6 +7,7 @@ use std::ffi::CStr;
 use std::io;
 use std::time::Instant;
 
+use multiproc::{Process, StartMethod};
 use support::memory::Ballast;
 use support::{Contender, Table, start};
 
@@ -41,8 +42,8 @@ fn table(title: &str) -> Table {
         .row(processes("fork, _exit, waitpid", fork))
         .row(processes("posix_spawn of this program", posix_spawn))
         .row(processes("procspawn, spawn and join", procspawn_join))
-        .row(multiproc_fork_server())
-        .row(multiproc_spawn())
+        .row(processes("multiproc, spawn and join", multiproc_fork_server))
+        .row(processes("multiproc, spawn and join, by exec", multiproc_spawn))
 }
 
 /// One process after the other.
@@ -96,12 +97,19 @@ fn procspawn_join() {
     assert_eq!(answer.expect("an answer"), 42);
 }
 
+fn increment(question: u64) -> u64 {
+    question + 1
+}
+
 /// Row: `Process::spawn` and `join` through the fork server.
-fn multiproc_fork_server() -> Option<Contender> {
-    None
+fn multiproc_fork_server() {
+    let process = Process::spawn(increment, 41).expect("a process");
+    assert_eq!(process.join().expect("an answer"), 42);
 }
 
 /// Row: the same with `StartMethod::Spawn`.
-fn multiproc_spawn() -> Option<Contender> {
-    None
+fn multiproc_spawn() {
+    let builder = Process::builder().start_method(StartMethod::Spawn);
+    let process = builder.spawn(increment, 41).expect("a process");
+    assert_eq!(process.join().expect("an answer"), 42);
 }

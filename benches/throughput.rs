@@ -6,9 +6,10 @@
 mod support;
 
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ipc_channel::ipc;
+use multiproc::{Connection, Nothing, Pipe, Plain};
 use rtrb::chunks::ChunkError;
 use support::memory::pause;
 use support::peer::{with_process, with_thread};
@@ -20,6 +21,9 @@ const CAPACITY: usize = 1024;
 /// Messages that are committed at once in the batched rows.
 const BATCH: usize = 16;
 
+/// The size of a large message.
+const MIB: usize = 1 << 20;
+
 fn main() {
     let rounds = start("throughput", 300);
     pin();
@@ -29,6 +33,7 @@ fn main() {
         .row(rtrb_batched())
         .row(multiproc_single())
         .row(multiproc_batched())
+        .row(multiproc_fenced())
         .run(rounds);
     Table::new("A stream of strings of 32 bytes, each message")
         .over(floor())
@@ -39,6 +44,7 @@ fn main() {
         .row(copies("memcpy, one copy", 1))
         .row(copies("memcpy, in and out again", 2))
         .row(multiproc_large())
+        .row(multiproc_in_place())
         .run(rounds);
 }
 
@@ -112,8 +118,7 @@ fn ipc_channel_strings() -> Contender {
 
 /// `copies` copies of 1 MiB, each into memory of its own.
 fn copies(name: &str, copies: usize) -> Contender {
-    const SIZE: usize = 1 << 20;
-    let mut buffers = vec![vec![1_u8; SIZE]; copies + 1];
+    let mut buffers = vec![vec![1_u8; MIB]; copies + 1];
     Contender::new(name, move |iterations| {
         let start = Instant::now();
         for _ in 0..iterations {
@@ -128,21 +133,117 @@ fn copies(name: &str, copies: usize) -> Contender {
 }
 
 /// Row: `Pipe` of plain `u64`, one `send` and one `recv` a message.
-fn multiproc_single() -> Option<Contender> {
-    None
+fn multiproc_single() -> Contender {
+    let (out, inn) = plain_pipe(false);
+    Contender::new("multiproc, two processes", single(out, inn))
+}
+
+/// Row: the same without `membarrier`: every message pays a fence.
+fn multiproc_fenced() -> Contender {
+    let (out, inn) = plain_pipe(true);
+    Contender::new("multiproc, two processes, fenced mode", single(out, inn))
+}
+
+fn single(mut out: PlainOut, mut inn: PlainIn) -> impl FnMut(u64) -> Duration + 'static {
+    let receive = move |iterations: u64| {
+        for expected in 0..iterations {
+            assert_eq!(inn.recv().expect("a message"), expected);
+        }
+    };
+    let send = move |iterations: u64| {
+        for message in 0..iterations {
+            out.send(message).expect("a receiver");
+        }
+    };
+    with_process(receive, send)
 }
 
 /// Row: `Pipe` of plain `u64`, 16 messages at once.
-fn multiproc_batched() -> Option<Contender> {
-    None
+fn multiproc_batched() -> Contender {
+    let (mut out, mut inn) = plain_pipe(false);
+    let receive = move |iterations: u64| {
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut expected = 0;
+        while expected < iterations {
+            batch.clear();
+            inn.recv_batch(&mut batch, BATCH).expect("messages");
+            for message in &batch {
+                assert_eq!(*message, expected);
+                expected += 1;
+            }
+        }
+    };
+    let send = move |iterations: u64| {
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut sent = 0;
+        while sent < iterations {
+            let next = iterations.min(sent + BATCH as u64);
+            batch.extend(sent..next);
+            out.send_batch(&mut batch).expect("a receiver");
+            sent = next;
+        }
+    };
+    Contender::new("multiproc, two processes, batches of 16", with_process(receive, send))
 }
 
 /// Row: `Pipe` of `String`, 32 bytes.
-fn multiproc_strings() -> Option<Contender> {
-    None
+fn multiproc_strings() -> Contender {
+    let (mut out, mut inn) = Pipe::simplex::<String>().expect("a pipe");
+    let message = "x".repeat(32);
+    let receive = move |iterations: u64| {
+        for _ in 0..iterations {
+            assert_eq!(inn.recv().expect("a message").len(), 32);
+        }
+    };
+    let send = move |iterations: u64| {
+        for _ in 0..iterations {
+            out.send(message.clone()).expect("a receiver");
+        }
+    };
+    Contender::new("multiproc, two processes", with_process(receive, send))
 }
 
-/// Row: `Pipe` of byte messages, 1 MiB, copied in and out.
-fn multiproc_large() -> Option<Contender> {
-    None
+/// Row: `Pipe` of byte messages, 1 MiB, copied in and out through a pipe of 64 KiB.
+fn multiproc_large() -> Contender {
+    let (mut out, mut inn) = Pipe::duplex::<(), ()>().expect("a pipe");
+    let receive = move |iterations: u64| {
+        let mut buffer = vec![0; MIB];
+        for _ in 0..iterations {
+            assert_eq!(inn.recv_bytes_into(&mut buffer).expect("a message"), MIB);
+        }
+    };
+    let message = vec![1; MIB];
+    let send = move |iterations: u64| {
+        for _ in 0..iterations {
+            out.send_bytes(&message).expect("a receiver");
+        }
+    };
+    Contender::new("multiproc, copied in and out", with_process(receive, send))
+}
+
+/// Row: the same, written into the pipe in place and read there: no copy at all.
+fn multiproc_in_place() -> Contender {
+    let (mut out, mut inn) = Pipe::builder().capacity(4 * MIB).duplex::<(), ()>().expect("a pipe");
+    let receive = move |iterations: u64| {
+        for _ in 0..iterations {
+            let message = inn.peek().expect("a message");
+            assert_eq!(black_box(&*message).len(), MIB);
+            message.consume().expect("a pipe in order");
+        }
+    };
+    let send = move |iterations: u64| {
+        for _ in 0..iterations {
+            let mut message = out.reserve(MIB).expect("a receiver");
+            message.fill(1);
+            message.commit(MIB).expect("a receiver");
+        }
+    };
+    Contender::new("multiproc, written in place", with_process(receive, send))
+}
+
+type PlainOut = Connection<u64, Nothing, Plain>;
+type PlainIn = Connection<Nothing, u64, Plain>;
+
+fn plain_pipe(is_fenced: bool) -> (PlainOut, PlainIn) {
+    Pipe::builder().plain().slots(CAPACITY).fenced(is_fenced).simplex().expect("a pipe")
 }

@@ -2,9 +2,10 @@
 #![allow(unsafe_code, reason = "the yardsticks stand below the crate")]
 
 use std::io::{PipeReader, PipeWriter, Read, Write};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use multiproc::Process;
 
 use super::memory::{Line, lines};
 
@@ -65,7 +66,7 @@ struct Peer {
 }
 
 enum Who {
-    Process(libc::pid_t),
+    Process(Option<Process<()>>),
     Thread(Option<JoinHandle<()>>),
 }
 
@@ -73,22 +74,10 @@ impl Peer {
     fn process(work: impl FnMut(u64)) -> Self {
         let (inbox, orders) = std::io::pipe().expect("a pipe");
         let gate = lines();
-        let parent = std::process::id();
-        // SAFETY: the bench's other threads sleep in `read` and hold no lock, so the copy may do
-        // what the original may; it leaves through `_exit` and never returns into this stack.
-        let pid = unsafe { libc::fork() };
-        assert!(pid >= 0, "fork: {}", std::io::Error::last_os_error());
-        if pid == 0 {
-            // SAFETY: sets this process's own death signal.
-            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-            // A parent that died before the signal was armed will not send it.
-            let orphaned = std::os::unix::process::parent_id() != parent;
-            let served =
-                orphaned || catch_unwind(AssertUnwindSafe(|| serve(inbox, gate, work))).is_ok();
-            // SAFETY: leaves at once, running nothing of the parent's.
-            unsafe { libc::_exit(i32::from(!served)) };
-        }
-        Self { orders, gate, round: 0, who: Who::Process(pid) }
+        // SAFETY: the bench's other threads sleep in the kernel and hold no lock, so the copy may do
+        // what the original may.
+        let process = unsafe { Process::fork(|| serve(inbox, gate, work)) }.expect("a fork");
+        Self { orders, gate, round: 0, who: Who::Process(Some(process)) }
     }
 
     fn thread(work: impl FnMut(u64) + Send + 'static) -> Self {
@@ -126,11 +115,9 @@ fn serve(mut inbox: PipeReader, [ready, done]: &[Line; 2], mut work: impl FnMut(
 impl Drop for Peer {
     fn drop(&mut self) {
         match &mut self.who {
-            Who::Process(pid) => {
-                // SAFETY: our own child, not yet waited for, so the pid is still its.
-                unsafe { libc::kill(*pid, libc::SIGKILL) };
-                // SAFETY: the same child, waited for once.
-                unsafe { libc::waitpid(*pid, std::ptr::null_mut(), 0) };
+            Who::Process(process) => {
+                // Fails only if the process is gone already.
+                let _ = process.take().map(|process| process.kill().map(|()| process.join()));
             }
             Who::Thread(thread) if !std::thread::panicking() => {
                 // Fails only if the thread is gone, and then there is nothing to wait for.

@@ -45,6 +45,7 @@ impl End {
         Ok(Arc::new(end))
     }
 
+    #[inline]
     pub(super) fn lane(&self) -> &Lane {
         // SAFETY: a lane is atomics, and lies at the beginning of every block of its kind, which
         // `pipe` makes and `travel` checks.

@@ -146,7 +146,25 @@ impl<T, C: Codec<T>> Inlet<T, C> {
         Ok(value)
     }
 
+    #[inline]
     fn receive_framed(&mut self, deadline: Option<Deadline>) -> Result<T, Cause> {
+        if let Reader::Frames(ring) = &mut self.ring
+            && self.long.state == Stage::None
+            && let Some(view) = ring.peek().map_err(Error::from)?
+            && view.flags == 0
+        {
+            // Copied first: what is checked while it is decoded must not change meanwhile.
+            self.scratch.clear();
+            self.scratch.extend_from_slice(payload(ring, &view));
+            ring.release();
+            self.end.their_side().notify(self.how);
+            return Ok(transfer::decode::<T, C>(&self.scratch, None)?);
+        }
+        self.receive_when_whole(deadline)
+    }
+
+    /// Receives a message that is not there yet, or in several frames, or with handles.
+    fn receive_when_whole(&mut self, deadline: Option<Deadline>) -> Result<T, Cause> {
         let flags = self.wait_for_message(deadline)?;
         let mut bytes = std::mem::take(&mut self.scratch);
         bytes.clear();
@@ -275,7 +293,9 @@ fn advance<T>(ring: &mut Reader<T>, long: &mut Long, end: &End, how: Fence) -> R
         }
         let Some(view) = ring.peek()? else { return Ok(None) };
         if view.flags & (BEGIN | CONTINUE) == 0 {
-            *long = Long::default();
+            if long.state != Stage::None {
+                *long = Long::default();
+            }
             return Ok(Some(view.flags & CARGO));
         }
         let piece = payload(ring, &view);

@@ -19,7 +19,7 @@ use super::inlet::{BEGIN, CARGO, CONTINUE};
 use super::ring::{Draft, Writer, draft};
 
 /// A longer message is sent in pieces of this part of the ring, so that both sides copy at once.
-const PIECES_IN_RING: u64 = 4;
+const PIECES_IN_RING: usize = 4;
 
 /// The sending half of a connection.
 pub(super) struct Outlet<T, C> {
@@ -30,6 +30,8 @@ pub(super) struct Outlet<T, C> {
     /// How many letters with fds were ever sent beside this lane, by whoever owned it.
     pub(super) letters: u64,
     pub(super) socket: Option<Arc<OwnedFd>>,
+    /// A message that is longer goes in pieces of this many bytes.
+    piece: usize,
     scratch: Vec<u8>,
     codec: PhantomData<fn() -> C>,
 }
@@ -45,13 +47,16 @@ impl<T, C> Outlet<T, C> {
         if how == Fence::Full {
             end.our_side().seat.demand_fences();
         }
+        let ring = Writer::attach(&end)?;
+        let piece = ring.capacity() / PIECES_IN_RING;
         Ok(Self {
-            ring: Writer::attach(&end)?,
+            ring,
             end,
             mark: fork::Mark::new(),
             how,
             letters,
             socket,
+            piece,
             scratch: Vec::new(),
             codec: PhantomData,
         })
@@ -128,8 +133,8 @@ impl<T, C: Codec<T>> Outlet<T, C> {
         let mut bytes = std::mem::take(&mut self.scratch);
         bytes.clear();
         let sent = match transfer::encode::<T, C>(value, &mut bytes) {
-            Ok(cargo) if cargo.is_empty() => self.send_bytes(&bytes, 0, deadline),
-            Ok(cargo) => self.send_with(cargo, &mut bytes, deadline),
+            Ok(None) => self.send_bytes(&bytes, 0, deadline),
+            Ok(Some(cargo)) => self.send_with(*cargo, &mut bytes, deadline),
             Err(error) => Err(error.into()),
         };
         self.scratch = bytes;
@@ -174,18 +179,28 @@ impl<T, C: Codec<T>> Outlet<T, C> {
     }
 
     /// Sends bytes as one message: in one frame, or in pieces if they are many.
+    #[inline]
     pub(super) fn send_bytes(
         &mut self,
         bytes: &[u8],
         flags: u8,
         deadline: Option<Deadline>,
     ) -> Result<(), Cause> {
-        let piece = (self.end.lane().geometry().capacity.min(1 << 30) / PIECES_IN_RING) as usize;
-        if bytes.len() <= piece || deadline.is_none() {
-            let mut draft = self.draft(bytes.len(), deadline)?;
-            draft.bytes().copy_from_slice(bytes);
-            return self.commit(draft, bytes.len(), flags);
+        if bytes.len() > self.piece && deadline.is_some() {
+            return self.send_in_pieces(bytes, flags, deadline);
         }
+        let mut draft = self.draft(bytes.len(), deadline)?;
+        draft.bytes().copy_from_slice(bytes);
+        self.commit(draft, bytes.len(), flags)
+    }
+
+    fn send_in_pieces(
+        &mut self,
+        bytes: &[u8],
+        flags: u8,
+        deadline: Option<Deadline>,
+    ) -> Result<(), Cause> {
+        let piece = self.piece;
         let total = (bytes.len() as u64).to_le_bytes();
         let (first, rest) = bytes.split_at(piece - total.len());
         let mut draft = self.draft(piece, deadline)?;
@@ -201,6 +216,7 @@ impl<T, C: Codec<T>> Outlet<T, C> {
     }
 
     /// Finds room for one frame, waiting for it until `deadline`.
+    #[inline]
     pub(super) fn draft(
         &mut self,
         length: usize,
@@ -211,7 +227,17 @@ impl<T, C: Codec<T>> Outlet<T, C> {
         if let Some(draft) = draft(ring, length)? {
             return Ok(draft);
         }
+        self.draft_when_free(length, deadline)
+    }
+
+    #[cold]
+    fn draft_when_free(
+        &mut self,
+        length: usize,
+        deadline: Option<Deadline>,
+    ) -> Result<Draft, Cause> {
         let deadline = deadline.ok_or(Cause::WouldBlock)?;
+        let Writer::Frames(ring) = &mut self.ring else { return Err(not_framed().into()) };
         wait_for_reader(&self.end, self.how, deadline, || match draft(ring, length) {
             Ok(Some(draft)) => Some(Ok(draft)),
             Ok(None) => None,
@@ -220,6 +246,7 @@ impl<T, C: Codec<T>> Outlet<T, C> {
     }
 
     /// Publishes a frame.
+    #[inline]
     pub(super) fn commit(&mut self, draft: Draft, length: usize, flags: u8) -> Result<(), Cause> {
         let Writer::Frames(ring) = &mut self.ring else { return Err(not_framed().into()) };
         draft.commit(ring, length, flags);
@@ -243,6 +270,7 @@ impl<T, C: Codec<T>> Outlet<T, C> {
         Ok(())
     }
 
+    #[cold]
     fn disconnected(&self) -> Cause {
         disconnected(self.end.their_side())
     }

@@ -54,6 +54,14 @@ impl<T> Writer<T> {
         }
     }
 
+    /// How many messages, or bytes of them, the ring takes.
+    pub(super) fn capacity(&self) -> usize {
+        match self {
+            Self::Slots(ring) => ring.capacity() as usize,
+            Self::Frames(ring) => ring.capacity() as usize,
+        }
+    }
+
     /// Writes one message into a slot, if there is room. The shape says that it is plain.
     #[inline]
     pub(super) fn push(
@@ -132,16 +140,19 @@ pub(super) struct Draft {
 }
 
 /// Finds room for a frame of `length` bytes; `None` while the ring is too full.
+#[inline]
 pub(super) fn draft(ring: &mut FrameProducer<BytesAt>, length: usize) -> Result<Option<Draft>> {
     match ring.reserve(length)? {
         Reserve::Granted(reservation) => Ok(Some(Draft { reservation })),
         Reserve::Full => Ok(None),
-        Reserve::TooLong => {
-            let longest = ring.longest();
-            let what = format!("{length} bytes in one frame: this pipe takes {longest} at most");
-            Err(Error::new(ErrorKind::Limit, what))
-        }
+        Reserve::TooLong => Err(too_long(length, ring.longest())),
     }
+}
+
+#[cold]
+fn too_long(length: usize, longest: u64) -> Error {
+    let what = format!("{length} bytes in one frame: this pipe takes {longest} at most");
+    Error::new(ErrorKind::Limit, what)
 }
 
 impl Draft {

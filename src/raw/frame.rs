@@ -176,6 +176,11 @@ impl<M: FrameMemory> FrameProducer<M> {
         Ok(producer)
     }
 
+    /// How many bytes the ring takes.
+    pub(crate) fn capacity(&self) -> u64 {
+        self.memory.capacity()
+    }
+
     /// The longest payload that can ever be reserved: half the ring, less a header.
     pub(crate) fn longest(&self) -> u64 {
         longest_payload(self.memory.capacity())

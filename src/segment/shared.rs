@@ -69,6 +69,7 @@ impl Shared {
     /// - `T` is made of atomics, for which every bit pattern is valid, or was written before the
     ///   block was opened and never changes.
     /// - The block is one of the kind that begins with a `T`.
+    #[inline]
     pub(crate) unsafe fn get<T>(&self) -> &T {
         assert!(size_of::<T>() as u64 <= self.length && align_of::<T>() <= 128);
         // SAFETY: in range and aligned (checked above), mapped as long as `self.segment`, and a

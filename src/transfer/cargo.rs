@@ -5,7 +5,7 @@
 //! fds:    one lease a segment, then whatever handles brought
 //! ```
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -46,7 +46,9 @@ struct Manifest {
 }
 
 thread_local! {
-    static OUTGOING: RefCell<Option<Cargo>> = const { RefCell::new(None) };
+    /// Whether this thread packs a parcel, and what is in it; most parcels hold no handle at all.
+    static IS_PACKING: Cell<bool> = const { Cell::new(false) };
+    static OUTGOING: Cell<Option<Box<Cargo>>> = const { Cell::new(None) };
     static INCOMING: RefCell<Option<Incoming>> = const { RefCell::new(None) };
     /// Why a handle could not be packed or unpacked: formats keep no more of it than "custom error".
     static REASON: RefCell<Option<Error>> = const { RefCell::new(None) };
@@ -66,32 +68,31 @@ pub(crate) fn take_reason() -> Option<Error> {
     REASON.take()
 }
 
-/// While it lives, handles that this thread serializes go into one parcel.
+/// While it lives, handles that this thread serializes go into one parcel. Parcels nest: a value
+/// that sends a message while it is serialized packs a parcel within a parcel.
 pub(crate) struct Packing {
-    outer: Option<Cargo>,
+    was_packing: bool,
+    outer: Option<Box<Cargo>>,
 }
 
 impl Packing {
+    #[inline]
     pub(crate) fn begin() -> Self {
-        let outer = OUTGOING.with_borrow_mut(|outgoing| outgoing.replace(Cargo::default()));
-        Self { outer }
+        Self { was_packing: IS_PACKING.replace(true), outer: OUTGOING.take() }
     }
 
-    /// What was packed.
-    pub(crate) fn end(self) -> Result<Cargo> {
+    /// The handles that were packed, if there were any.
+    #[inline]
+    pub(crate) fn end(self) -> Option<Box<Cargo>> {
         // `drop` puts the outer parcel back.
-        OUTGOING.with_borrow_mut(Option::take).ok_or_else(|| {
-            Error::new(ErrorKind::Misuse, "a parcel was packed in the middle of another")
-        })
+        OUTGOING.take()
     }
 }
 
 impl Drop for Packing {
     fn drop(&mut self) {
-        let inner =
-            OUTGOING.with_borrow_mut(|outgoing| std::mem::replace(outgoing, self.outer.take()));
-        // Given back outside the borrow: handles may serialize again on their way back.
-        drop(inner);
+        IS_PACKING.set(self.was_packing);
+        drop(OUTGOING.replace(self.outer.take()));
     }
 }
 
@@ -122,10 +123,13 @@ pub(crate) fn put_fd(fd: BorrowedFd<'_>) -> Result<u32> {
 }
 
 fn with_outgoing<T>(put: impl FnOnce(&mut Cargo) -> Result<T>) -> Result<T> {
-    OUTGOING.with_borrow_mut(|outgoing| match outgoing {
-        Some(cargo) => put(cargo),
-        None => Err(outside("serialized")),
-    })
+    if !IS_PACKING.get() {
+        return Err(outside("serialized"));
+    }
+    let mut cargo = OUTGOING.take().unwrap_or_default();
+    let result = put(&mut cargo);
+    OUTGOING.set(Some(cargo));
+    result
 }
 
 fn outside(what: &str) -> Error {
@@ -142,10 +146,6 @@ fn number_of(count: usize) -> Result<u32> {
 }
 
 impl Cargo {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.blocks.is_empty() && self.fds.is_empty()
-    }
-
     /// The leases, then the fds: the order in which they must arrive.
     pub(crate) fn fds(&self) -> Vec<BorrowedFd<'_>> {
         let leases = self.couriers.iter().map(Courier::lease);
@@ -158,19 +158,15 @@ impl Cargo {
         self.couriers.drain(..).for_each(Courier::send_off);
     }
 
-    /// Writes the manifest behind the payload, if there is anything to say.
-    pub(crate) fn seal(self, bytes: &mut Vec<u8>) -> Result<Self> {
-        if !self.is_empty() {
-            let uuids =
-                self.couriers.iter().map(|courier| (courier.segment().uuid(), courier.id()));
-            let manifest = Manifest {
-                segments: uuids.collect(),
-                blocks: self.blocks.clone(),
-                fds: self.fds.len() as u32,
-            };
-            append(&manifest, bytes)?;
-        }
-        Ok(self)
+    /// Writes the manifest behind the payload.
+    pub(crate) fn seal(&self, bytes: &mut Vec<u8>) -> Result<()> {
+        let couriers = self.couriers.iter();
+        let manifest = Manifest {
+            segments: couriers.map(|one| (one.segment().uuid(), one.id())).collect(),
+            blocks: self.blocks.clone(),
+            fds: self.fds.len() as u32,
+        };
+        append(&manifest, bytes)
     }
 
     fn courier_for(&mut self, segment: &Arc<Segment>) -> Result<u32> {

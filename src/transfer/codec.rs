@@ -90,6 +90,29 @@ pub enum Serde {}
 
 impl Framed for Serde {}
 
+/// Where postcard writes: behind what is there. Its own `Extend` takes bytes one at a time.
+struct Tail<'a>(&'a mut Vec<u8>);
+
+impl postcard::ser_flavors::Flavor for Tail<'_> {
+    type Output = ();
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
 impl Serde {
     /// Appends the bytes of any value.
     #[inline]
@@ -97,8 +120,7 @@ impl Serde {
         value: &T,
         bytes: &mut Vec<u8>,
     ) -> Result<(), CodecError> {
-        *bytes = postcard::to_extend(value, std::mem::take(bytes))?;
-        Ok(())
+        Ok(postcard::serialize_with_flavor(value, Tail(bytes))?)
     }
 
     /// Makes a value from its bytes.

@@ -23,7 +23,7 @@ use codec::{Codec, CodecError, Serde};
 #[derive(Debug)]
 pub(crate) struct Parcel {
     bytes: Vec<u8>,
-    cargo: Cargo,
+    cargo: Option<Box<Cargo>>,
 }
 
 impl Parcel {
@@ -32,12 +32,12 @@ impl Parcel {
     }
 
     pub(crate) fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        self.cargo.fds()
+        self.cargo.as_ref().map(|cargo| cargo.fds()).unwrap_or_default()
     }
 
     /// The parcel has been handed to the kernel: what was in it belongs to the receiver.
     pub(crate) fn commit(self) {
-        self.cargo.commit();
+        self.cargo.into_iter().for_each(|cargo| cargo.commit());
     }
 }
 
@@ -45,7 +45,7 @@ impl Parcel {
 pub(crate) fn pack<T: Serialize>(value: &T) -> Result<Parcel> {
     let mut bytes = Vec::new();
     let cargo = with_cargo::<T>(&mut bytes, |bytes| Serde::serialize(value, bytes))?;
-    if cargo.is_empty() {
+    if cargo.is_none() {
         cargo::append_none(&mut bytes);
     }
     Ok(Parcel { bytes, cargo })
@@ -57,7 +57,8 @@ pub(crate) fn unpack<T: DeserializeOwned>(bytes: &[u8], fds: Vec<OwnedFd>) -> Re
 }
 
 /// Appends a value to `bytes`; where it holds handles, their manifest follows it.
-pub(crate) fn encode<T, C: Codec<T>>(value: &T, bytes: &mut Vec<u8>) -> Result<Cargo> {
+#[inline]
+pub(crate) fn encode<T, C: Codec<T>>(value: &T, bytes: &mut Vec<u8>) -> Result<Option<Box<Cargo>>> {
     with_cargo::<T>(bytes, |bytes| C::encode(value, bytes))
 }
 
@@ -69,12 +70,15 @@ pub(crate) fn decode<T, C: Codec<T>>(bytes: &[u8], fds: Option<Vec<OwnedFd>>) ->
 fn with_cargo<T>(
     bytes: &mut Vec<u8>,
     encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>,
-) -> Result<Cargo> {
+) -> Result<Option<Box<Cargo>>> {
     let packing = cargo::Packing::begin();
     let encoded = encode(bytes);
-    let cargo = packing.end()?;
+    let cargo = packing.end();
     encoded.map_err(|cause| because::<T>("encode", cause))?;
-    cargo.seal(bytes)
+    if let Some(cargo) = &cargo {
+        cargo.seal(bytes)?;
+    }
+    Ok(cargo)
 }
 
 fn out_of_cargo<T>(
@@ -92,6 +96,7 @@ fn out_of_cargo<T>(
     decoded.map_err(|cause| because::<T>("decode", cause))
 }
 
+#[cold]
 fn because<T>(verb: &str, cause: CodecError) -> Error {
     if let Some(reason) = cargo::take_reason() {
         return reason;
