@@ -1,5 +1,5 @@
 //! Cache lines that a forked peer shares, and memory to weigh a process down with.
-#![allow(unsafe_code, clippy::disallowed_types, reason = "the yardsticks stand below the crate")]
+#![allow(unsafe_code, reason = "the yardsticks stand below the crate")]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

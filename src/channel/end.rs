@@ -156,10 +156,9 @@ thread_local! {
 }
 
 fn child_in(segment: &Arc<Segment>) -> Option<u32> {
-    let found = HEIR.with_borrow(|heir| {
+    HEIR.with_borrow(|heir| {
         heir.iter().find(|(own, _)| Arc::ptr_eq(own, segment)).map(|(_, child)| *child)
-    });
-    found
+    })
 }
 
 /// Drops `inherited`, handing the ends in it to a forked child instead of closing them.

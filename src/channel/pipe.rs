@@ -81,7 +81,6 @@ impl Pipe {
     }
 
     /// Starts to make a pipe with a codec or a capacity of one's own.
-    #[must_use]
     pub fn builder() -> PipeBuilder<Serde> {
         PipeBuilder { bytes: BYTES_DEFAULT, slots: None, is_fenced: false, codec: PhantomData }
     }

@@ -24,7 +24,6 @@ mod server;
 mod wait;
 
 use std::fmt;
-use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;

@@ -7,7 +7,6 @@
 //! **The baton.** A wake that was spent on a waiter that does not use it would leave another one asleep
 //! beside a message, so it notifies again when it got its message without the wake, or gives up. Where
 //! it was killed instead, the janitor passes the baton by [`wake_everyone`].
-#![allow(clippy::disallowed_types, reason = "clippy sees through the door that shim is")]
 
 use crate::shim::{AtomicU32, AtomicU64, Futex, Ordering, fence, kill_point, mutant};
 

@@ -191,6 +191,7 @@ impl<M: FrameMemory> FrameProducer<M> {
     /// # Errors
     ///
     /// `Corrupt` if the consumer's cursor is out of range.
+    #[cfg(test)]
     pub(crate) fn has_room(&mut self, length: usize) -> Result<bool, Corrupt> {
         Ok(matches!(self.reserve(length)?, Reserve::Granted(_)))
     }

@@ -11,7 +11,6 @@
 //!
 //! All of it is valid, and empty, when it is zero.
 #![allow(unsafe_code)]
-#![allow(clippy::disallowed_types, reason = "all of them come from shim")]
 
 use std::fmt;
 use std::ptr::NonNull;

@@ -92,12 +92,6 @@ impl Participant {
         self.word.load(Relaxed) & STATE != FREE
     }
 
-    /// The pid that was remarked. Meaningful only in the namespace of that process.
-    pub(crate) fn pid(&self) -> u32 {
-        // Relaxed: a remark.
-        self.pid.load(Relaxed)
-    }
-
     /// Claims the corpse in this entry, number `id`, for `me`; `None` if there is none to claim.
     ///
     /// `is_dead` asks the kernel for the lease of a participant. The order is what makes it safe:

@@ -163,6 +163,7 @@ impl<M: SlotMemory> Producer<M> {
     /// # Errors
     ///
     /// `Corrupt` if the consumer's cursor is out of range.
+    #[cfg(test)]
     pub(crate) fn is_full(&self) -> Result<bool, Corrupt> {
         Ok(self.len()? == self.memory.capacity())
     }

@@ -3,7 +3,6 @@
 
 use std::os::fd::AsFd;
 use std::ptr::NonNull;
-use std::sync::Arc;
 
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::raw::blocks::{BLOCKS_MAX, GRANULE, State, granules_for};
@@ -200,7 +199,7 @@ impl Segment {
 
     /// Blocks in use, for tests and for those who look.
     #[cfg(test)]
-    pub(crate) fn live_blocks(self: &Arc<Self>) -> usize {
+    pub(crate) fn live_blocks(&self) -> usize {
         self.blocks().iter().filter(|block| block.state() == State::Live).count()
     }
 }

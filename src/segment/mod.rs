@@ -31,7 +31,7 @@ use layout::{ABI, BLOCKS_AT, DATA_AT, Header, MAGIC, PARTICIPANTS_AT};
 
 pub(crate) use arena::allocate;
 pub(crate) use courier::Courier;
-pub(crate) use fork::{Fork, before_fork};
+pub(crate) use fork::before_fork;
 pub(crate) use recover::recover_all;
 pub(crate) use registry::receive;
 pub(crate) use shared::Shared;
@@ -145,11 +145,6 @@ impl Segment {
     /// The word that changes with every recovered death.
     pub(crate) fn death_epoch(&self) -> &Futex {
         &self.header().death_epoch
-    }
-
-    /// The pid that participant `id` remarked, for messages.
-    pub(crate) fn pid_of(&self, id: u32) -> Option<u32> {
-        self.participants().get(id as usize).map(Participant::pid)
     }
 
     fn header(&self) -> &Header {

@@ -1,6 +1,6 @@
 //! The machine's own atomics.
 #![allow(unsafe_code)]
-#![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "shim is the door")]
+#![allow(clippy::disallowed_methods, reason = "shim is the door")]
 
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
@@ -68,11 +68,6 @@ impl Futex {
     /// The word itself.
     pub(crate) fn word(&self) -> &AtomicU32 {
         &self.0
-    }
-
-    /// Sleeps while the word is `expected`, at most for `timeout`; returns for any reason.
-    pub(crate) fn wait(&self, expected: u32, timeout: Option<Duration>) {
-        sys::futex::wait(&self.0, expected, timeout);
     }
 
     /// Sleeps while the word is `expected` and `other`'s is `other_expected`, at most for `timeout`.

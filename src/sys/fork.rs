@@ -4,7 +4,6 @@
 //! place, so a single load tells, without a system call, and also when the fork was made behind
 //! our back. The first look in a child takes a number that no ancestor had.
 #![allow(unsafe_code)]
-#![allow(clippy::disallowed_types, reason = "the word belongs to sys; nothing is modelled on it")]
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,6 +1,5 @@
 //! `futex(2)` and `futex_waitv(2)` on words that processes share, so never `FUTEX_PRIVATE_FLAG`.
 #![allow(unsafe_code)]
-#![allow(clippy::disallowed_types, reason = "this and shim are the two doors to atomics")]
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};

@@ -85,6 +85,7 @@ pub(crate) fn replace(old: &OwnedFd, new: &impl AsFd) -> io::Result<()> {
 }
 
 /// Makes a memfd that holds exactly `bytes`, for what is too large for a socket.
+#[cfg(test)]
 pub(crate) fn holding(bytes: &[u8]) -> io::Result<OwnedFd> {
     holding_all(&[bytes])
 }
