@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use ipc_channel::ipc;
 use multiproc::{Connection, Nothing, Pipe, Plain};
 use rtrb::chunks::ChunkError;
-use support::memory::pause;
+use support::memory::{SharedBytes, lines, pause};
 use support::peer::{with_process, with_thread};
 use support::{Contender, Table, floor, pin, start};
 
@@ -43,6 +43,7 @@ fn main() {
     Table::new("1 MiB")
         .row(copies("memcpy, one copy", 1))
         .row(copies("memcpy, in and out again", 2))
+        .row(copies_across())
         .row(multiproc_large())
         .row(multiproc_in_place())
         .run(rounds);
@@ -130,6 +131,32 @@ fn copies(name: &str, copies: usize) -> Contender {
         }
         start.elapsed()
     })
+}
+
+/// One copy in here, one copy out on the other CPU: what any pipe must do that copies.
+fn copies_across() -> Contender {
+    let [full, empty] = lines();
+    let shared = SharedBytes::new(MIB);
+    let (mut sent, mut seen) = (0, 0);
+    let receive = move |iterations: u64| {
+        let mut buffer = vec![0; MIB];
+        for _ in 0..iterations {
+            seen += 1;
+            full.wait_for(seen);
+            shared.read(black_box(&mut buffer));
+            empty.set(seen);
+        }
+    };
+    let message = vec![1; MIB];
+    let send = move |iterations: u64| {
+        for _ in 0..iterations {
+            shared.write(black_box(&message));
+            sent += 1;
+            full.set(sent);
+            empty.wait_for(sent);
+        }
+    };
+    Contender::new("memcpy in here, out on the other CPU", with_process(receive, send))
 }
 
 /// Row: `Pipe` of plain `u64`, one `send` and one `recv` a message.
@@ -221,7 +248,7 @@ fn multiproc_large() -> Contender {
     Contender::new("multiproc, copied in and out", with_process(receive, send))
 }
 
-/// Row: the same, written into the pipe in place and read there: no copy at all.
+/// Row: the same, written into the pipe in place and looked at there: one copy.
 fn multiproc_in_place() -> Contender {
     let (mut out, mut inn) = Pipe::builder().capacity(4 * MIB).duplex::<(), ()>().expect("a pipe");
     let receive = move |iterations: u64| {
@@ -231,14 +258,15 @@ fn multiproc_in_place() -> Contender {
             message.consume().expect("a pipe in order");
         }
     };
+    let source = vec![1; MIB];
     let send = move |iterations: u64| {
         for _ in 0..iterations {
             let mut message = out.reserve(MIB).expect("a receiver");
-            message.fill(1);
+            message.copy_from_slice(black_box(&source));
             message.commit(MIB).expect("a receiver");
         }
     };
-    Contender::new("multiproc, written in place", with_process(receive, send))
+    Contender::new("multiproc, built in place", with_process(receive, send))
 }
 
 type PlainOut = Connection<u64, Nothing, Plain>;

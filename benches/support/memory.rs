@@ -36,6 +36,34 @@ pub(crate) fn lines<const N: usize>() -> &'static [Line; N] {
     unsafe { &*memory.cast::<[Line; N]>() }
 }
 
+/// Bytes that this process and those it forks later share. Never unmapped.
+#[derive(Clone, Copy)]
+pub(crate) struct SharedBytes {
+    memory: *mut u8,
+    size: usize,
+}
+
+impl SharedBytes {
+    pub(crate) fn new(size: usize) -> Self {
+        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_POPULATE;
+        Self { memory: map(size, flags).expect("shared memory"), size }
+    }
+
+    /// Copies `from` in, while nobody copies out: the caller's flags see to it.
+    pub(crate) fn write(self, from: &[u8]) {
+        assert!(from.len() <= self.size);
+        // SAFETY: in range of the mapping, which overlaps no slice of this process.
+        unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), self.memory, from.len()) };
+    }
+
+    /// Copies out into `to`, while nobody copies in.
+    pub(crate) fn read(self, to: &mut [u8]) {
+        assert!(to.len() <= self.size);
+        // SAFETY: as in `write`.
+        unsafe { std::ptr::copy_nonoverlapping(self.memory, to.as_mut_ptr(), to.len()) };
+    }
+}
+
 /// A private mapping with every page touched, in pages of 4 KiB, given back when dropped.
 pub(crate) struct Ballast {
     memory: *mut u8,

@@ -18,8 +18,10 @@ use super::error::Cause;
 use super::inlet::{BEGIN, CARGO, CONTINUE};
 use super::ring::{Draft, Writer, draft};
 
-/// A longer message is sent in pieces of this part of the ring, so that both sides copy at once.
-const PIECES_IN_RING: usize = 4;
+/// A longer message goes in pieces, each of which takes exactly this part of the ring. Then both
+/// sides copy at once, and no lap ends in a pad: 1 MiB through 64 KiB took 39 us in eighths and
+/// 346 us in quarters that did not fit, where two copies of it take 36 us.
+const PIECES_IN_RING: usize = 8;
 
 /// The sending half of a connection.
 pub(super) struct Outlet<T, C> {
@@ -48,7 +50,7 @@ impl<T, C> Outlet<T, C> {
             end.our_side().seat.demand_fences();
         }
         let ring = Writer::attach(&end)?;
-        let piece = ring.capacity() / PIECES_IN_RING;
+        let piece = ring.piece(PIECES_IN_RING);
         Ok(Self {
             ring,
             end,

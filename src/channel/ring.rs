@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::raw::Corrupt;
 use crate::raw::frame::{FrameConsumer, FrameProducer, FrameView, Reservation, Reserve};
 use crate::raw::lane::{Geometry, RING_AT, Role};
-use crate::raw::memory::{BytesAt, SlotsAt};
+use crate::raw::memory::{BytesAt, HEADER, SlotsAt};
 use crate::raw::spsc::{Consumer, Producer};
 use crate::transfer::codec::Shape;
 
@@ -54,11 +54,14 @@ impl<T> Writer<T> {
         }
     }
 
-    /// How many messages, or bytes of them, the ring takes.
-    pub(super) fn capacity(&self) -> usize {
+    /// The payload of a frame of which exactly `count` fit on a lap.
+    pub(super) fn piece(&self, count: usize) -> usize {
         match self {
-            Self::Slots(ring) => ring.capacity() as usize,
-            Self::Frames(ring) => ring.capacity() as usize,
+            Self::Slots(_) => usize::MAX,
+            // At least the length of a message and as much of it again, however small the ring.
+            Self::Frames(ring) => {
+                (ring.capacity() as usize / count).saturating_sub(HEADER as usize).max(16)
+            }
         }
     }
 

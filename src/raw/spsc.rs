@@ -82,11 +82,6 @@ impl<M: SlotMemory> Producer<M> {
         Ok(Self { memory, tail, limit })
     }
 
-    /// How many messages the ring takes.
-    pub(crate) fn capacity(&self) -> u64 {
-        self.memory.capacity()
-    }
-
     /// Writes one message, if there is room for it; whether there was.
     ///
     /// If `write` panics, nothing is published.
