@@ -12,6 +12,7 @@ use nix::poll::PollFlags;
 use super::family::{Child, Family, lock};
 use super::hook;
 use super::job::{self, Birth, Hello, MAGIC, MAKE_CHILD, Made, Report, Role, Word};
+use super::report::is_gone;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::clock::Deadline;
 use crate::sys::spawn::{self, Born, Surroundings};
@@ -212,6 +213,11 @@ fn ask_who(child: BorrowedFd<'_>) -> Result<Option<Born>, (io::Error, Option<u32
 /// Executes this program in `role` from the monitor's thread, with its first letter in the socket.
 fn exec(family: &'static Family, role: Role) -> Result<(OwnedFd, Born, Baseline)> {
     let what = || "make a socket for a new process".to_owned();
+    if task::is_privileged() {
+        // Such a process believes nothing that it inherits, see `hook`.
+        let what = "start a process: a program with set-user-id or file capabilities has none";
+        return Err(Error::new(ErrorKind::Spawn, what));
+    }
     let monitor = family.monitor()?;
     let (mine, theirs) = socket::pair().context(what)?;
     let birth = Birth {
@@ -256,10 +262,6 @@ fn block(environment: &[(OsString, OsString)]) -> Vec<CString> {
 fn c_string(text: OsString) -> Option<CString> {
     // What came from the kernel as a C string has no zero byte in it.
     CString::new(text.into_vec()).ok()
-}
-
-fn is_gone(cause: &io::Error) -> bool {
-    matches!(cause.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET | libc::ENOTCONN))
 }
 
 fn refusal(cause: io::Error) -> Refusal {

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use super::builder::AtDrop;
 use super::client::start_error;
 use super::family::{self, Me, family};
-use super::{Process, Started, child};
+use super::{Process, Started, child, report};
 use crate::error::{Context, Error, Result};
 use crate::sys::spawn::Born;
 use crate::sys::{child as kernel, fork, socket};
@@ -69,7 +69,7 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
                 family::begin(Me { name, identity, is_daemon: true, parent });
                 child::forked(theirs, || {
                     let result = f();
-                    child::deliver(transfer::pack(&result)?)
+                    report::deliver(transfer::pack(&result)?)
                 })
             }
             Err(cause) => {

@@ -20,6 +20,7 @@ mod fork;
 mod hook;
 mod job;
 mod monitor;
+mod report;
 mod server;
 mod wait;
 
