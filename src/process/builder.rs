@@ -15,7 +15,7 @@ use super::Process;
 use super::client::{self, Baseline, Newborn, start_error};
 use super::entry::Entry;
 use super::family::{Family, family};
-use super::job::{self, Environment, Job, Word};
+use super::job::{self, Environment, Job};
 use crate::error::{Context, Result};
 use crate::sys::clock::Deadline;
 use crate::sys::{letter, task};
@@ -263,7 +263,7 @@ impl Builder {
     ) -> std::io::Result<Vec<u8>> {
         let affinity = task::affinity()?;
         let stdio = [0, 1, 2].map(|number| self.stdio[number].given(number as i32).is_some());
-        job::encode(&Word::Job(Box::new(Job {
+        job::encode(&Job {
             entry,
             name: Cow::Borrowed(name),
             identity: Cow::Borrowed(identity),
@@ -276,7 +276,7 @@ impl Builder {
             signal_mask: task::signal_mask()?,
             affinity: if affinity == baseline.affinity { Vec::new() } else { affinity },
             environment: self.environment(baseline),
-        })))
+        })
     }
 
     /// What the child must change in the environment that it is born with.

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 use super::exit::Panic;
 use super::family::{self, Me};
-use super::job::{self, Job, Report, Word};
+use super::job::{self, Job, Report};
 use super::report;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::clock::Deadline;
@@ -39,18 +39,9 @@ pub(crate) fn prepare() {
 /// The life of a child that was made by exec or by the fork server.
 pub(crate) fn main(control: OwnedFd, thread: &Thread, parent: u32) -> ! {
     let control = report::to(control);
-    let letter = loop {
-        let Ok(Some(letter)) = letter::receive(control, Deadline::NEVER) else {
-            kernel::leave(FAILED)
-        };
-        match job::decode::<Word<'_>>(&letter.bytes) {
-            Ok((Word::Job(_), _)) => break letter,
-            Ok((Word::Who, _)) => report::say(&Report::Pid(std::process::id())),
-            Err(_) => kernel::leave(FAILED),
-        }
-    };
+    let Ok(Some(letter)) = letter::receive(control, Deadline::NEVER) else { kernel::leave(FAILED) };
     let work = move || {
-        let Ok((Word::Job(job), arguments)) = job::decode::<Word<'_>>(&letter.bytes) else {
+        let Ok((job, arguments)) = job::decode::<Job<'_>>(&letter.bytes) else {
             kernel::leave(FAILED)
         };
         live(&job, arguments, letter.fds, parent)

@@ -11,10 +11,11 @@ use nix::poll::PollFlags;
 
 use super::family::{Child, Family, lock};
 use super::hook;
-use super::job::{self, Birth, Hello, MAGIC, MAKE_CHILD, Made, Report, Role, Word};
+use super::job::{self, Birth, Hello, MAGIC, MAKE_CHILD, Made, Role};
 use super::report::is_gone;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::clock::Deadline;
+use crate::sys::clone::Record;
 use crate::sys::spawn::{self, Born, Surroundings};
 use crate::sys::{child, image, letter, socket, task};
 
@@ -33,6 +34,7 @@ pub(crate) struct Baseline {
 pub(crate) struct Server {
     socket: OwnedFd,
     process: Arc<Child>,
+    record: Record,
     baseline: Baseline,
 }
 
@@ -92,16 +94,18 @@ pub(crate) fn from_exec<T>(
     family: &'static Family,
     mut prepare: impl FnMut(&Baseline) -> T,
 ) -> Result<Newborn<T>> {
-    let (socket, born, baseline) = exec(family, Role::Child)?;
+    let (socket, born, baseline) = exec(family, Role::Child, None)?;
     Ok(Newborn { born, socket, prepared: prepare(&baseline) })
 }
 
 impl Server {
     #[cold]
     fn launch(family: &'static Family) -> Result<Self> {
-        let (socket, born, baseline) = exec(family, Role::Server)?;
+        let (record, memory) =
+            Record::create().context(|| "make the record of the fork server".to_owned())?;
+        let (socket, born, baseline) = exec(family, Role::Server, Some(memory.as_fd()))?;
         let process = family.adopt(born, "fork server".to_owned(), true)?;
-        let server = Self { socket, process, baseline };
+        let server = Self { socket, process, record, baseline };
         match server.shake_hands() {
             Ok(()) => Ok(server),
             Err(error) => {
@@ -151,6 +155,7 @@ impl Server {
         let (mine, theirs) = pair.map_err(Refusal::Error)?;
         let deadline = Deadline::after(HANDSHAKE);
         let server = self.socket.as_fd();
+        self.record.clear();
         if let Err(cause) = socket::send(server, &[&MAKE_CHILD], &[theirs.as_fd()], deadline) {
             return Err(if is_gone(&cause) { Refusal::Gone } else { refusal(cause) });
         }
@@ -169,49 +174,41 @@ impl Server {
                 pidfd.map(|pidfd| Born { pid: made.pid, pidfd })
             }
             Err(cause) if cause.kind() == io::ErrorKind::TimedOut => {
+                // It is stopped, or worse. What it may have made is not waited for.
                 let _ = self.process.signal(libc::SIGKILL);
                 return Err(refusal(cause));
             }
             _ => None,
         };
-        match born.map_or_else(|| ask_who(mine.as_fd()), |born| Ok(Some(born))) {
+        match born.map_or_else(|| recorded(&self.record), |born| Ok(Some(born))) {
             Ok(Some(born)) => Ok(Newborn { born, socket: mine, prepared }),
             Ok(None) => Err(Refusal::Gone),
             Err((cause, pid)) => {
                 // The child ends when its socket does.
                 drop(mine);
-                if let Some(pid) = pid {
-                    let _ = child::wait_pid(pid);
-                }
+                let _ = child::wait_pid(pid);
                 Err(refusal(cause))
             }
         }
     }
 }
 
-/// The server's answer was lost. If it had made the child before, the child itself knows its pid.
+/// The server's answer was lost. If it had made a child, the kernel has recorded it.
 #[cold]
-fn ask_who(child: BorrowedFd<'_>) -> Result<Option<Born>, (io::Error, Option<u32>)> {
-    let deadline = Deadline::after(HANDSHAKE);
-    let unknown = |cause: io::Error| (cause, None);
-    let word = job::encode(&Word::Who).map_err(unknown)?;
-    if letter::send(child, &word, &[], deadline).is_err() {
-        return Ok(None);
-    }
-    let Some(letter) = letter::receive(child, deadline).map_err(unknown)? else {
-        return Ok(None);
-    };
-    let (Report::Pid(pid), _) = job::decode::<Report<'_>>(&letter.bytes).map_err(unknown)? else {
-        return Err(unknown(io::ErrorKind::InvalidData.into()));
-    };
-    match child::open(pid) {
-        Ok(pidfd) => Ok(Some(Born { pid, pidfd })),
-        Err(cause) => Err((cause, Some(pid))),
-    }
+fn recorded(record: &Record) -> Result<Option<Born>, (io::Error, u32)> {
+    let Some(pid) = record.pid() else { return Ok(None) };
+    let pidfd = child::open(pid).map_err(|cause| (cause, pid))?;
+    // Nobody else knows of it, so it is there to be waited for, unless the record was damaged.
+    let is_ours = child::is_child(pidfd.as_fd());
+    Ok(is_ours.then_some(Born { pid, pidfd }))
 }
 
 /// Executes this program in `role` from the monitor's thread, with its first letter in the socket.
-fn exec(family: &'static Family, role: Role) -> Result<(OwnedFd, Born, Baseline)> {
+fn exec(
+    family: &'static Family,
+    role: Role,
+    record: Option<BorrowedFd<'_>>,
+) -> Result<(OwnedFd, Born, Baseline)> {
     let what = || "make a socket for a new process".to_owned();
     if task::is_privileged() {
         // Such a process believes nothing that it inherits, see `hook`.
@@ -227,7 +224,8 @@ fn exec(family: &'static Family, role: Role) -> Result<(OwnedFd, Born, Baseline)
         role,
     };
     let birth = job::encode(&birth).context(what)?;
-    letter::send(mine.as_fd(), &birth, &[], Deadline::after(HANDSHAKE)).context(what)?;
+    letter::send(mine.as_fd(), &birth, record.as_slice(), Deadline::after(HANDSHAKE))
+        .context(what)?;
     let surroundings = match role {
         Role::Server => Surroundings::Shared,
         Role::Child => Surroundings::Copied,

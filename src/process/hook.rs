@@ -95,21 +95,21 @@ fn started(value: &CStr) {
 
 /// Does what this process was started for.
 fn work(control: OwnedFd) -> ! {
-    let Some(birth) = first_letter(&control) else { kernel::leave(1) };
+    let Some((birth, fds)) = first_letter(&control) else { kernel::leave(1) };
     // Armed first and checked then: a parent that died in between is seen by one of the two.
     if kernel::die_with_parent().is_err() || kernel::parent_pid() != birth.parent {
         kernel::leave(1);
     }
     task::ignore_broken_pipes();
     match birth.role {
-        Role::Server => server::serve(control, birth.parent),
+        Role::Server => server::serve(control, fds.into_iter().next(), birth.parent),
         Role::Child => child::main(control, &clone::Thread::of_caller(), birth.parent),
     }
 }
 
-fn first_letter(control: &OwnedFd) -> Option<Birth> {
+fn first_letter(control: &OwnedFd) -> Option<(Birth, Vec<OwnedFd>)> {
     let letter = letter::receive(control.as_fd(), Deadline::after(FIRST_LETTER)).ok()??;
     let (birth, _) = job::decode::<Birth>(&letter.bytes).ok()?;
     let is_ours = birth.magic == MAGIC && birth.fingerprint == image::main().fingerprint();
-    is_ours.then_some(birth)
+    is_ours.then_some((birth, letter.fds))
 }

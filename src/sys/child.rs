@@ -55,6 +55,13 @@ pub(crate) fn wait_pid(pid: u32) -> io::Result<Waited> {
     wait_for(libc::P_PID, pid, 0)
 }
 
+/// Whether the process behind `pidfd` is a child of this one that has not been reaped.
+pub(crate) fn is_child(pidfd: BorrowedFd<'_>) -> bool {
+    let look = libc::WNOHANG | libc::WNOWAIT;
+    let waited = wait_for(libc::P_PIDFD, pidfd.as_raw_fd() as libc::id_t, look);
+    matches!(waited, Ok(Waited::Running | Waited::Ended(_)))
+}
+
 fn wait_for(kind: libc::idtype_t, id: libc::id_t, flags: i32) -> io::Result<Waited> {
     // SAFETY: all zeros is a valid siginfo_t, and says "nobody" in its pid.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
