@@ -304,3 +304,91 @@ fn a_variable_that_anybody_can_set_changes_nothing() {
         assert!(String::from_utf8_lossy(&output.stdout).contains("anybody_can_set"));
     }
 }
+
+/// Has the kernel answer one system call, or one of its first arguments, with an error from now on.
+fn forbid(call: libc::c_long, argument: Option<u32>, errno: i32) {
+    let load = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    let equal = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    let give = (libc::BPF_RET | libc::BPF_K) as u16;
+    let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    let skips = if argument.is_some() { 3 } else { 1 };
+    let mut filter = vec![step(load, 0, 0, 0), step(equal, 0, skips, call as u32)];
+    if let Some(argument) = argument {
+        filter.extend([step(load, 0, 0, 16), step(equal, 0, 1, argument)]);
+    }
+    filter.push(step(give, 0, 0, libc::SECCOMP_RET_ERRNO | errno as u32));
+    filter.push(step(give, 0, 0, libc::SECCOMP_RET_ALLOW));
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        let done = libc::syscall(libc::SYS_seccomp, 1, 0, &raw const program);
+        assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+    }
+}
+
+fn many_and_nested(_: ()) {
+    for n in 0..5 {
+        assert_eq!(Process::spawn(double, n).unwrap().join().unwrap(), 2 * n);
+    }
+    let error = Process::spawn(exit_with, 3).unwrap().join().unwrap_err();
+    assert!(matches!(error, JoinError::Exited(3)), "{error}");
+    assert_eq!(children().len(), 1);
+}
+
+#[test]
+fn a_kernel_without_clone3_changes_nothing() {
+    alone("clone3", |()| {
+        forbid(libc::SYS_clone3, None, libc::ENOSYS);
+        many_and_nested(());
+        Process::spawn(many_and_nested, ()).unwrap().join().unwrap();
+    });
+}
+
+#[test]
+fn a_filter_that_hides_the_thread_id_changes_nothing() {
+    alone("tid address", |()| {
+        const PR_GET_TID_ADDRESS: u32 = 40;
+        forbid(libc::SYS_prctl, Some(PR_GET_TID_ADDRESS), libc::EINVAL);
+        many_and_nested(());
+        // A panic on the thread that takes the place of the main one is a panic like any other.
+        let error = Process::spawn(|_: ()| -> u32 { panic!("elsewhere") }, ()).unwrap();
+        assert_eq!(error.join().unwrap_err().panic().unwrap().message(), "elsewhere");
+    });
+}
+
+/// A robust lock of the C library's, in memory that all copies share.
+fn robust_lock(path: &str) -> *mut libc::pthread_mutex_t {
+    let file = std::fs::File::options().read(true).write(true).open(path).unwrap();
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&file);
+    let rights = libc::PROT_READ | libc::PROT_WRITE;
+    let page = unsafe { libc::mmap(std::ptr::null_mut(), 4096, rights, libc::MAP_SHARED, fd, 0) };
+    assert_ne!(page, libc::MAP_FAILED);
+    page.cast()
+}
+
+fn lock_and_die(path: String) {
+    unsafe {
+        assert_eq!(libc::pthread_mutex_lock(robust_lock(&path)), 0);
+        libc::kill(libc::getpid(), libc::SIGKILL);
+    }
+}
+
+#[test]
+fn the_c_library_of_a_child_knows_who_it_is() {
+    let _watchdog = watchdog("robust");
+    let path = format!("/dev/shm/multiproc-test-{}", std::process::id());
+    std::fs::write(&path, [0; 4096]).unwrap();
+    let lock = robust_lock(&path);
+    unsafe {
+        let mut attributes = std::mem::zeroed();
+        libc::pthread_mutexattr_init(&raw mut attributes);
+        libc::pthread_mutexattr_setpshared(&raw mut attributes, libc::PTHREAD_PROCESS_SHARED);
+        libc::pthread_mutexattr_setrobust(&raw mut attributes, libc::PTHREAD_MUTEX_ROBUST);
+        libc::pthread_mutex_init(lock, &raw const attributes);
+    }
+    let error = Process::spawn(lock_and_die, path.clone()).unwrap().join().unwrap_err();
+    std::fs::remove_file(path).unwrap();
+    assert_eq!(error.signal(), Some(libc::SIGKILL));
+    // A wrong thread id, or a list of locks that the kernel does not know, would make this hang.
+    assert_eq!(unsafe { libc::pthread_mutex_lock(lock) }, libc::EOWNERDEAD);
+}

@@ -93,7 +93,7 @@ impl fmt::Display for Signal {
 }
 
 /// A panic that ended another process.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Panic {
     pub(crate) message: String,
     pub(crate) location: Option<String>,
@@ -127,6 +127,15 @@ impl fmt::Display for Panic {
             Some(location) => write!(f, ", at {location}"),
             None => Ok(()),
         }
+    }
+}
+
+impl fmt::Debug for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Panic")
+            .field("message", &self.message)
+            .field("location", &self.location)
+            .finish_non_exhaustive()
     }
 }
 
