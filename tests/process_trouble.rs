@@ -6,6 +6,7 @@
 mod common;
 
 use std::ffi::{CStr, c_char};
+use std::io::BufRead;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -73,6 +74,34 @@ fn a_killed_server_is_replaced() {
     });
 }
 
+fn say_and_double(n: u64) -> u64 {
+    println!("{n}");
+    2 * n
+}
+
+/// Starts and joins children whatever happens to the server; every attempt has another number.
+fn persist(attempts: &mut u64) {
+    let (read, write) = common::pipe();
+    for _ in 0..300 {
+        loop {
+            *attempts += 1;
+            let stdout = write.try_clone().unwrap();
+            let child = Process::builder().stdout(stdout).spawn(say_and_double, *attempts);
+            match child.map(Process::join) {
+                Ok(Ok(result)) => break assert_eq!(result, 2 * *attempts),
+                // Before it has a name of its own a child looks like the server.
+                Ok(Err(error)) => assert_eq!(error.signal(), Some(libc::SIGKILL), "{error:?}"),
+                // Twice in a row is no reason for a third try.
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Spawn, "{error:?}"),
+            }
+        }
+    }
+    drop(write);
+    let said: Vec<u64> = read.lines().map(|line| line.unwrap().parse().unwrap()).collect();
+    assert!(said.len() >= 300);
+    assert!(said.is_sorted_by(|a, b| a < b), "an attempt ran twice");
+}
+
 #[test]
 fn a_server_killed_at_any_moment_loses_and_doubles_nothing() {
     alone("server killed during", |()| {
@@ -88,19 +117,9 @@ fn a_server_killed_at_any_moment_loses_and_doubles_nothing() {
                 }
                 killed
             });
-            let run = |n| loop {
-                match Process::spawn(double, n).map(Process::join) {
-                    Ok(Ok(result)) => break result,
-                    // Before it has a name of its own a child looks like the server.
-                    Ok(Err(JoinError::NotStarted(status))) if status.signal() == Some(9) => {}
-                    // Twice in a row is no reason for a third try.
-                    Err(error) if error.kind() == ErrorKind::Spawn => {}
-                    other => break other.map_or(u64::MAX, |joined| joined.unwrap_or(u64::MAX)),
-                }
-            };
-            let results: Vec<_> = (0..300).map(run).collect();
+            let outcome = std::panic::catch_unwind(|| persist(&mut 0));
             is_over.store(true, Ordering::Relaxed);
-            assert!(results.iter().enumerate().all(|(n, result)| *result == 2 * n as u64));
+            outcome.unwrap();
             killer.join().unwrap()
         });
         assert!(killed > 10, "{killed}");

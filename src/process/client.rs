@@ -129,9 +129,13 @@ impl Server {
         }
         let letter = letter::receive(socket, deadline)
             .context(|| "hear from the fork server".to_owned())?
-            .ok_or_else(|| match self.process.try_reap() {
-                Some(status) => trouble(&format!("ended before it answered: {status}")),
-                None => trouble("closed its socket before it answered"),
+            .ok_or_else(|| {
+                // A process closes its files a moment before it has ended.
+                let _ = socket::ready(&both[1..], deadline);
+                match self.process.try_reap() {
+                    Some(status) => trouble(&format!("ended before it answered: {status}")),
+                    None => trouble("closed its socket before it answered"),
+                }
             })?;
         let (hello, _) =
             job::decode::<Hello>(&letter.bytes).map_err(|cause| trouble("hello").because(cause))?;
