@@ -201,6 +201,22 @@ fn too_few_processes_are_a_clear_error() {
 }
 
 #[test]
+fn rights_that_were_given_up_are_not_in_later_children() {
+    fn user(_: ()) -> u32 {
+        unsafe { libc::geteuid() }
+    }
+    alone("setuid", |()| {
+        let before = Process::spawn(user, ()).unwrap().join().unwrap();
+        assert_eq!(before, user(()));
+        if before == 0 {
+            assert_eq!(unsafe { libc::setuid(54_321) }, 0);
+            assert_eq!(Process::spawn(user, ()).unwrap().join().unwrap(), 54_321);
+            until(|| children().len() == 1);
+        }
+    });
+}
+
+#[test]
 fn a_program_that_cannot_be_executed_is_a_clear_error() {
     alone("exec", |()| {
         let empty = std::env::temp_dir().join(format!("multiproc-{}", std::process::id()));

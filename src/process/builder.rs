@@ -26,11 +26,13 @@ use crate::transfer::{self, Parcel};
 #[non_exhaustive]
 pub enum StartMethod {
     /// By a process that was started from the program's own file at the first use, does nothing
-    /// else, and copies itself. Fast, whatever the size of this process. Python's `forkserver`.
+    /// else, and copies itself. Fast, whatever the size of this process. Resource limits, priority,
+    /// capabilities and namespaces of the children are those at the time of the first use; a later
+    /// change of user or group ids is noticed. Python's `forkserver`.
     #[default]
     ForkServer,
     /// By executing the program's own file anew for each child. Slower; each child has an address
-    /// space laid out anew, and the limits (`ulimit`) and priority that this process has now.
+    /// space laid out anew, and everything that a new process has from its parent it has from now.
     Spawn,
 }
 

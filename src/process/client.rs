@@ -35,6 +35,7 @@ pub(crate) struct Server {
     socket: OwnedFd,
     process: Arc<Child>,
     record: Record,
+    credentials: [u32; 6],
     baseline: Baseline,
 }
 
@@ -63,8 +64,9 @@ pub(crate) fn from_server<T>(
     let mut is_new = false;
     loop {
         let server = match place.take() {
-            Some(server) => server,
-            None => {
+            Some(server) if server.credentials == task::credentials() => server,
+            // There is none, or its children would have rights that this process has given up.
+            _ => {
                 is_new = true;
                 Server::launch(family)?
             }
@@ -75,10 +77,7 @@ pub(crate) fn from_server<T>(
                 return Ok(newborn);
             }
             Err(Refusal::Error(error)) => {
-                // After a time-out an answer could still come, to a question not yet asked.
-                if error.kind() != ErrorKind::Timeout {
-                    *place = Some(server);
-                }
+                *place = Some(server);
                 return Err(error);
             }
             Err(Refusal::Gone) if is_new => {
@@ -101,11 +100,12 @@ pub(crate) fn from_exec<T>(
 impl Server {
     #[cold]
     fn launch(family: &'static Family) -> Result<Self> {
+        let credentials = task::credentials();
         let (record, memory) =
             Record::create().context(|| "make the record of the fork server".to_owned())?;
         let (socket, born, baseline) = exec(family, Role::Server, Some(memory.as_fd()))?;
         let process = family.adopt(born, "fork server".to_owned(), true)?;
-        let server = Self { socket, process, record, baseline };
+        let server = Self { socket, process, record, credentials, baseline };
         match server.shake_hands() {
             Ok(()) => Ok(server),
             Err(error) => {
@@ -157,8 +157,9 @@ impl Server {
     ) -> Result<Newborn<T>, Refusal> {
         let pair = socket::pair().context(|| "make a socket for a new process".to_owned());
         let (mine, theirs) = pair.map_err(Refusal::Error)?;
-        let deadline = Deadline::after(HANDSHAKE);
         let server = self.socket.as_fd();
+        // A server that shook hands answers, or its socket ends. One that was stopped is waited for.
+        let deadline = Deadline::NEVER;
         self.record.clear();
         if let Err(cause) = socket::send(server, &[&MAKE_CHILD], &[theirs.as_fd()], deadline) {
             return Err(if is_gone(&cause) { Refusal::Gone } else { refusal(cause) });
@@ -176,11 +177,6 @@ impl Server {
                 }
                 let pidfd = packet.fds.into_iter().next();
                 pidfd.map(|pidfd| Born { pid: made.pid, pidfd })
-            }
-            Err(cause) if cause.kind() == io::ErrorKind::TimedOut => {
-                // It is stopped, or worse. What it may have made is not waited for.
-                let _ = self.process.signal(libc::SIGKILL);
-                return Err(refusal(cause));
             }
             _ => None,
         };

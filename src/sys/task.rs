@@ -12,6 +12,10 @@ use nix::sys::stat::Mode;
 /// A signal mask with every signal in it; the kernel leaves out the two that cannot be blocked.
 pub(crate) const EVERY_SIGNAL: u64 = u64::MAX;
 
+/// Every signal but the two that the C library keeps for itself: with them it has a thread cancelled,
+/// and every thread take part in setuid(2), for which it waits.
+pub(crate) const EVERY_PROGRAM_SIGNAL: u64 = EVERY_SIGNAL & !(signal_bit(32) | signal_bit(33));
+
 /// The bit of `signal` in a signal mask.
 pub(crate) const fn signal_bit(signal: i32) -> u64 {
     1 << (signal - 1)
@@ -98,6 +102,16 @@ pub(crate) fn replace_standard(fd: RawFd, file: BorrowedFd<'_>) -> io::Result<()
     // SAFETY: acts on the process's own table of fds; touches no memory.
     let done = unsafe { libc::dup2(file.as_raw_fd(), fd) };
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Real, effective and saved user and group ids of the calling thread.
+pub(crate) fn credentials() -> [u32; 6] {
+    let [mut ru, mut eu, mut su, mut rg, mut eg, mut sg] = [0; 6];
+    // SAFETY: the kernel writes three words; it fails for bad addresses only.
+    unsafe { libc::getresuid(&raw mut ru, &raw mut eu, &raw mut su) };
+    // SAFETY: as above.
+    unsafe { libc::getresgid(&raw mut rg, &raw mut eg, &raw mut sg) };
+    [ru, eu, su, rg, eg, sg]
 }
 
 /// Whether the process has one thread.
