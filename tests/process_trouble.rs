@@ -6,7 +6,7 @@
 mod common;
 
 use std::ffi::{CStr, c_char};
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -145,6 +145,33 @@ fn nobody_stays_a_zombie_and_no_fd_stays_open() {
         assert_eq!(open_fds(), fds);
         assert_eq!(children().len(), 1);
     });
+}
+
+#[test]
+fn nothing_is_left_of_a_parent_that_is_killed_at_any_moment() {
+    /// Everything that descends from it writes to the same pipe.
+    fn spawn_and_spawn(_: ()) {
+        let methods = [StartMethod::ForkServer, StartMethod::Spawn];
+        for n in (0..=u64::MAX).map(|n| n % 2) {
+            println!("next");
+            let start = || Process::builder().start_method(methods[n as usize]);
+            let _left = start().spawn(for_ever, ()).unwrap();
+            assert_eq!(start().spawn(double, n).unwrap().join().unwrap(), 2 * n);
+        }
+    }
+    let _watchdog = watchdog("parent killed");
+    for lines in 0..30 {
+        let (mut read, write) = common::pipe();
+        let parent = Process::builder().stdout(write).spawn(spawn_and_spawn, ()).unwrap();
+        for _ in 0..lines {
+            assert_eq!(common::line(&mut read), "next");
+        }
+        parent.kill().unwrap();
+        assert!(parent.join().is_err());
+        // The end of the pipe is the end of all of them.
+        let mut rest = String::new();
+        read.read_to_string(&mut rest).unwrap();
+    }
 }
 
 fn limit(resource: libc::__rlimit_resource_t, most: u64) {

@@ -248,7 +248,9 @@ fn exec(
 fn block(environment: &[(OsString, OsString)]) -> Vec<CString> {
     let suffix = if hook::is_in_main() { format!(":{}", job::IN_MAIN) } else { String::new() };
     let word = OsString::from(format!("{}={}{suffix}", job::VARIABLE, spawn::CONTROL));
-    let pairs = environment.iter().map(|(key, value)| {
+    // A word that somebody else left there would be found first.
+    let others = environment.iter().filter(|(key, _)| key != job::VARIABLE);
+    let pairs = others.map(|(key, value)| {
         let mut pair = key.clone();
         pair.push("=");
         pair.push(value);

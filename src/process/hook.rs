@@ -78,6 +78,7 @@ fn started(value: &CStr) {
     let Ok(text) = value.to_str() else { return };
     let (number, place) = text.split_once(':').unwrap_or((text, ""));
     let Ok(number) = number.parse() else { return };
+    let goes_to_main = place == job::IN_MAIN;
     if task::is_privileged() {
         return;
     }
@@ -86,7 +87,7 @@ fn started(value: &CStr) {
     // SAFETY: before `main`; initialisers that start threads and let them read the environment
     // would be in conflict with every program that changes it at its start.
     unsafe { task::remove_variable(OsStr::new(job::VARIABLE)) };
-    if place == job::IN_MAIN {
+    if goes_to_main {
         *WAITING.lock().unwrap_or_else(PoisonError::into_inner) = Some(control);
     } else {
         work(control);
