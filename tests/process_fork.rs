@@ -107,7 +107,7 @@ fn a_copy_is_a_process_of_its_own() {
                 assert!(multiproc::current().name().ends_with(":2"));
                 assert!(multiproc::current().is_daemon());
                 assert!(multiproc::active_children().is_empty());
-                // It is not this process's to join, and joining it here takes nothing from whose it is.
+                // Not this process's to join; and trying takes nothing from the one whose it is.
                 let error = sibling.join_timeout(std::time::Duration::MAX).unwrap_err();
                 let JoinError::Error(error) = error else { panic!("{error}") };
                 assert_eq!(error.kind(), ErrorKind::Forked);

@@ -124,7 +124,7 @@ impl Server {
         if ready.is_none() {
             return Err(trouble(
                 "no answer in 10 s; if the program calls multiproc::init(), it must be the first \
-                 thing in main, and if it is a library of another program, that one has no children",
+                 thing in main; and a library in a program of another language has no children",
             ));
         }
         let letter = letter::receive(socket, deadline)
@@ -158,7 +158,7 @@ impl Server {
         let pair = socket::pair().context(|| "make a socket for a new process".to_owned());
         let (mine, theirs) = pair.map_err(Refusal::Error)?;
         let server = self.socket.as_fd();
-        // A server that shook hands answers, or its socket ends. One that was stopped is waited for.
+        // A server that shook hands answers, or its socket ends. A stopped one is waited for.
         let deadline = Deadline::NEVER;
         self.record.clear();
         if let Err(cause) = socket::send(server, &[&MAKE_CHILD], &[theirs.as_fd()], deadline) {

@@ -64,8 +64,8 @@ impl Entry {
         else {
             return Err(mismatch());
         };
-        // SAFETY: the socket that this name came from was checked to be our parent's, which runs the
-        // same image and made the name with `of`: there is a `Thunk` at this offset.
+        // SAFETY: the socket that this name came from was checked to be our parent's, which runs
+        // the same image and made the name with `of`: there is a `Thunk` at this offset.
         let thunk: Thunk = unsafe { std::mem::transmute(thunk) };
         thunk(function, self.signature, bytes, fds, deliver)
     }

@@ -107,7 +107,7 @@ impl Panic {
         &self.message
     }
 
-    /// Where it was, as `file:line:column`. Unknown if the function had set a panic hook of its own.
+    /// Where it was, as `file:line:column`. Unknown if the function had set its own panic hook.
     #[must_use]
     pub fn location(&self) -> Option<&str> {
         self.location.as_deref()

@@ -26,8 +26,8 @@ static WAITING: Mutex<Option<OwnedFd>> = Mutex::new(None);
 /// How long the first letter may take: it was in the socket before this process was started.
 const FIRST_LETTER: Duration = Duration::from_secs(10);
 
-// The C library calls each entry of this section once, before `main`, with arguments that a function
-// without parameters may ignore.
+// The C library calls each entry of this section once, before `main`, with arguments that a
+// function without parameters may ignore.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static BEFORE_MAIN: extern "C" fn() = before_main;
@@ -41,11 +41,14 @@ extern "C" fn before_main() {
 
 /// Lets child processes run inside `main` instead of before it.
 ///
-/// Nothing needs this call: without it, a child process runs its function before `main`, on a thread
-/// without a name, and never enters `main`. With it, as the first thing in `main`, a child runs its
-/// function from here, with everything set up that Rust sets up for `main`, and with the program's
-/// other initialisers done; and it never comes back from this call. In the first process it returns
-/// at once. Python calls this `freeze_support`.
+/// Nothing needs this call: without it, a child process runs its function before `main`, on a
+/// thread without a name, and never enters `main`. With it, as the first thing in `main`, a child
+/// runs its function from here, with everything set up that Rust sets up for `main`, and with the
+/// program's other initialisers done; and it never comes back from this call. In the first process
+/// it returns at once. Python calls this `freeze_support`.
+///
+/// A program that calls it must come to it in its children too: what `main` does before is done
+/// again in each of them, and a `main` that does not call it again would run whole.
 ///
 /// # Examples
 ///

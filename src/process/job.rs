@@ -46,7 +46,9 @@ pub(crate) struct Hello {
     pub(crate) is_alone: bool,
 }
 
-/// What the parent tells a child: everything but the arguments, which are behind it. Its fds come in the order of the fields that mention them.
+/// What the parent tells a child: everything but the arguments, which are behind it.
+///
+/// Its fds come in the order of the fields that mention them.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Job<'a> {
     pub(crate) entry: Entry,

@@ -1,4 +1,4 @@
-//! Children by pidfd: signals, waiting, and what is left to know about one that somebody else reaped.
+//! Children by pidfd: signals, waiting, and what can be known of one that somebody else reaped.
 #![allow(unsafe_code)]
 
 use std::io;

@@ -26,7 +26,7 @@ pub(crate) struct Thread {
     robust_length: usize,
 }
 
-/// A word shared by the process that makes copies and their common parent: the pid of the last copy.
+/// A word that the process that makes copies shares with its parent: the pid of the last copy.
 ///
 /// The kernel stores it before the copy runs, and in one step with the making, so that a copy is
 /// known even if the process that made it is killed before it can tell.

@@ -86,7 +86,7 @@ fn try_receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<Packet> {
     loop {
         let mut parts = [IoSliceMut::new(bytes)];
         let got = match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags) {
-            // A reset is told once, before what the peer had sent; then come its packets, or its end.
+            // A reset is told once, before what the peer had sent; then come its packets, or end.
             Err(Errno::EINTR | Errno::ECONNRESET) => continue,
             got => got?,
         };

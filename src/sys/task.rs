@@ -12,8 +12,8 @@ use nix::sys::stat::Mode;
 /// A signal mask with every signal in it; the kernel leaves out the two that cannot be blocked.
 pub(crate) const EVERY_SIGNAL: u64 = u64::MAX;
 
-/// Every signal but the two that the C library keeps for itself: with them it has a thread cancelled,
-/// and every thread take part in setuid(2), for which it waits.
+/// Every signal but the two that the C library keeps for itself: with them it has a thread
+/// cancelled, and every thread take part in setuid(2), for which it waits.
 pub(crate) const EVERY_PROGRAM_SIGNAL: u64 = EVERY_SIGNAL & !(signal_bit(32) | signal_bit(33));
 
 /// The bit of `signal` in a signal mask.
@@ -116,7 +116,7 @@ pub(crate) fn credentials() -> [u32; 6] {
 
 /// Whether the process has one thread.
 ///
-/// For a single thread this asks the kernel for nothing at all; with two it is an error (unshare(2)).
+/// For one thread this asks the kernel for nothing at all; with two it is an error (unshare(2)).
 pub(crate) fn is_alone() -> bool {
     // SAFETY: either changes nothing or fails.
     let done = unsafe { libc::unshare(libc::CLONE_THREAD | libc::CLONE_SIGHAND | libc::CLONE_VM) };
@@ -136,7 +136,7 @@ pub(crate) fn is_privileged() -> bool {
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
 
-/// The number in an environment variable and whatever follows it, before anything of Rust's has run.
+/// The value of an environment variable, before anything of Rust's has run.
 pub(crate) fn early_variable(name: &CStr) -> Option<&'static CStr> {
     // SAFETY: called while the process has one thread, so that nobody changes the environment.
     let value = unsafe { libc::getenv(name.as_ptr()) };
@@ -164,7 +164,7 @@ pub(crate) unsafe fn set_variable(name: &OsStr, value: &OsStr) {
     unsafe { std::env::set_var(name, value) };
 }
 
-/// Takes over an fd that was inherited by number, if it is a packet socket of a process of this user.
+/// Takes over an fd that was inherited by number, if it is a packet socket of this user's.
 ///
 /// # Safety
 ///
