@@ -95,6 +95,21 @@ fn a_fork_reports_panics_exits_and_signals() {
 }
 
 #[test]
+fn a_fork_loses_nothing_to_ignored_sigchld_and_leaves_no_zombie() {
+    alone("fork sigchld", |()| {
+        for disposition in [libc::SIG_IGN, libc::SIG_DFL] {
+            unsafe { libc::signal(libc::SIGCHLD, disposition) };
+            for n in 0..50 {
+                let child = unsafe { Process::fork(|| n + 1) }.unwrap();
+                assert_eq!(child.join().unwrap(), n + 1);
+                drop(unsafe { Process::fork(|| n) }.unwrap());
+            }
+        }
+        until(|| children().is_empty());
+    });
+}
+
+#[test]
 fn a_copy_is_a_process_of_its_own() {
     alone("copy", |()| {
         let name = multiproc::current().name().to_owned();

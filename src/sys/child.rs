@@ -155,9 +155,3 @@ pub(crate) fn leave(code: i32) -> ! {
     // SAFETY: _exit may be called anywhere.
     unsafe { libc::_exit(code) }
 }
-
-/// Kills a child of which only the pid is known; it must not have been reaped.
-pub(crate) fn kill_unreaped(pid: u32) {
-    // SAFETY: takes two words and touches no memory.
-    unsafe { libc::kill(pid as libc::pid_t, libc::SIGKILL) };
-}
