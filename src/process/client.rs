@@ -178,7 +178,13 @@ impl Server {
                 let pidfd = packet.fds.into_iter().next();
                 pidfd.map(|pidfd| Born { pid: made.pid, pidfd })
             }
-            _ => None,
+            // The answer came, and its pidfd found no room.
+            Err(cause) if cause.raw_os_error() == Some(libc::EMFILE) => None,
+            _ => {
+                // It is gone; or else whatever it still says must not pass for a later answer.
+                socket::shut_down(server);
+                None
+            }
         };
         match born.map_or_else(|| recorded(&self.record), |born| Ok(Some(born))) {
             Ok(Some(born)) => Ok(Newborn { born, socket: mine, prepared }),

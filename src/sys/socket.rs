@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recv,
-    recvmsg, sendmsg, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType,
+    recv, recvmsg, sendmsg, shutdown, socketpair,
 };
 
 use super::clock::Deadline;
@@ -66,6 +66,12 @@ pub(crate) fn receive(
             done => return done,
         }
     }
+}
+
+/// Ends the conversation in both directions, for every holder of this end.
+pub(crate) fn shut_down(socket: BorrowedFd<'_>) {
+    // It fails if the peer has gone already.
+    let _ = shutdown(socket.as_raw_fd(), Shutdown::Both);
 }
 
 /// The length of the next packet, which stays where it is; 0 if the peer is gone.
