@@ -95,6 +95,21 @@ fn a_fork_reports_panics_exits_and_signals() {
 }
 
 #[test]
+fn a_fork_loses_nothing_to_ignored_sigchld_and_leaves_no_zombie() {
+    alone("fork sigchld", |()| {
+        for disposition in [libc::SIG_IGN, libc::SIG_DFL] {
+            unsafe { libc::signal(libc::SIGCHLD, disposition) };
+            for n in 0..50 {
+                let child = unsafe { Process::fork(|| n + 1) }.unwrap();
+                assert_eq!(child.join().unwrap(), n + 1);
+                drop(unsafe { Process::fork(|| n) }.unwrap());
+            }
+        }
+        until(|| children().is_empty());
+    });
+}
+
+#[test]
 fn a_copy_is_a_process_of_its_own() {
     alone("copy", |()| {
         let name = multiproc::current().name().to_owned();
@@ -107,7 +122,7 @@ fn a_copy_is_a_process_of_its_own() {
                 assert!(multiproc::current().name().ends_with(":2"));
                 assert!(multiproc::current().is_daemon());
                 assert!(multiproc::active_children().is_empty());
-                // It is not this process's to join, and joining it here takes nothing from whose it is.
+                // Not this process's to join; and trying takes nothing from the one whose it is.
                 let error = sibling.join_timeout(std::time::Duration::MAX).unwrap_err();
                 let JoinError::Error(error) = error else { panic!("{error}") };
                 assert_eq!(error.kind(), ErrorKind::Forked);

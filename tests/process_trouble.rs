@@ -6,6 +6,7 @@
 mod common;
 
 use std::ffi::{CStr, c_char};
+use std::io::{BufRead, Read};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -73,6 +74,34 @@ fn a_killed_server_is_replaced() {
     });
 }
 
+fn say_and_double(n: u64) -> u64 {
+    println!("{n}");
+    2 * n
+}
+
+/// Starts and joins children whatever happens to the server; every attempt has another number.
+fn persist(attempts: &mut u64) {
+    let (read, write) = common::pipe();
+    for _ in 0..300 {
+        loop {
+            *attempts += 1;
+            let stdout = write.try_clone().unwrap();
+            let child = Process::builder().stdout(stdout).spawn(say_and_double, *attempts);
+            match child.map(Process::join) {
+                Ok(Ok(result)) => break assert_eq!(result, 2 * *attempts),
+                // Before it has a name of its own a child looks like the server.
+                Ok(Err(error)) => assert_eq!(error.signal(), Some(libc::SIGKILL), "{error:?}"),
+                // Twice in a row is no reason for a third try.
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Spawn, "{error:?}"),
+            }
+        }
+    }
+    drop(write);
+    let said: Vec<u64> = read.lines().map(|line| line.unwrap().parse().unwrap()).collect();
+    assert!(said.len() >= 300);
+    assert!(said.is_sorted_by(|a, b| a < b), "an attempt ran twice");
+}
+
 #[test]
 fn a_server_killed_at_any_moment_loses_and_doubles_nothing() {
     alone("server killed during", |()| {
@@ -88,19 +117,9 @@ fn a_server_killed_at_any_moment_loses_and_doubles_nothing() {
                 }
                 killed
             });
-            let run = |n| loop {
-                match Process::spawn(double, n).map(Process::join) {
-                    Ok(Ok(result)) => break result,
-                    // Before it has a name of its own a child looks like the server.
-                    Ok(Err(JoinError::NotStarted(status))) if status.signal() == Some(9) => {}
-                    // Twice in a row is no reason for a third try.
-                    Err(error) if error.kind() == ErrorKind::Spawn => {}
-                    other => break other.map_or(u64::MAX, |joined| joined.unwrap_or(u64::MAX)),
-                }
-            };
-            let results: Vec<_> = (0..300).map(run).collect();
+            let outcome = std::panic::catch_unwind(|| persist(&mut 0));
             is_over.store(true, Ordering::Relaxed);
-            assert!(results.iter().enumerate().all(|(n, result)| *result == 2 * n as u64));
+            outcome.unwrap();
             killer.join().unwrap()
         });
         assert!(killed > 10, "{killed}");
@@ -126,6 +145,33 @@ fn nobody_stays_a_zombie_and_no_fd_stays_open() {
         assert_eq!(open_fds(), fds);
         assert_eq!(children().len(), 1);
     });
+}
+
+#[test]
+fn nothing_is_left_of_a_parent_that_is_killed_at_any_moment() {
+    /// Everything that descends from it writes to the same pipe.
+    fn spawn_and_spawn(_: ()) {
+        let methods = [StartMethod::ForkServer, StartMethod::Spawn];
+        for n in (0..=u64::MAX).map(|n| n % 2) {
+            println!("next");
+            let start = || Process::builder().start_method(methods[n as usize]);
+            let _left = start().spawn(for_ever, ()).unwrap();
+            assert_eq!(start().spawn(double, n).unwrap().join().unwrap(), 2 * n);
+        }
+    }
+    let _watchdog = watchdog("parent killed");
+    for lines in 0..30 {
+        let (mut read, write) = common::pipe();
+        let parent = Process::builder().stdout(write).spawn(spawn_and_spawn, ()).unwrap();
+        for _ in 0..lines {
+            assert_eq!(common::line(&mut read), "next");
+        }
+        parent.kill().unwrap();
+        assert!(parent.join().is_err());
+        // The end of the pipe is the end of all of them.
+        let mut rest = String::new();
+        read.read_to_string(&mut rest).unwrap();
+    }
 }
 
 fn limit(resource: libc::__rlimit_resource_t, most: u64) {
@@ -179,6 +225,22 @@ fn too_few_processes_are_a_clear_error() {
         // One for itself, one for the monitor, one for the server.
         assert!(kind.starts_with("Error(Limit"), "{most}: {kind}");
     }
+}
+
+#[test]
+fn rights_that_were_given_up_are_not_in_later_children() {
+    fn user(_: ()) -> u32 {
+        unsafe { libc::geteuid() }
+    }
+    alone("setuid", |()| {
+        let before = Process::spawn(user, ()).unwrap().join().unwrap();
+        assert_eq!(before, user(()));
+        if before == 0 {
+            assert_eq!(unsafe { libc::setuid(54_321) }, 0);
+            assert_eq!(Process::spawn(user, ()).unwrap().join().unwrap(), 54_321);
+            until(|| children().len() == 1);
+        }
+    });
 }
 
 #[test]
@@ -261,8 +323,16 @@ fn ignored_sigchld_loses_no_result() {
             assert_eq!(Process::spawn(double, n).unwrap().join().unwrap(), 2 * n);
         }
         let error = Process::spawn(exit_with, 3).unwrap().join().unwrap_err();
-        assert!(matches!(error, JoinError::Exited(3) | JoinError::Lost), "{error}");
+        assert!(is_status(&error, 3), "{error}");
     });
+}
+
+/// Linux keeps the status behind the pidfd, also of a child that was reaped, from 6.15 on.
+fn is_status(error: &JoinError, code: i32) -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    error.code() == Some(code) || version < (6, 15) && matches!(error, JoinError::Lost)
 }
 
 #[test]
@@ -283,7 +353,7 @@ fn a_thread_that_waits_for_every_child_loses_no_result() {
                 }
             }
             let error = Process::spawn(exit_with, 3).unwrap().join().unwrap_err();
-            assert!(matches!(error, JoinError::Exited(3) | JoinError::Lost), "{error}");
+            assert!(is_status(&error, 3), "{error}");
             is_over.store(true, Ordering::Relaxed);
             // The server is the last child; without it the wait ends.
             unsafe { libc::kill(server().unwrap() as i32, libc::SIGKILL) };
@@ -303,4 +373,92 @@ fn a_variable_that_anybody_can_set_changes_nothing() {
         assert!(output.status.success(), "{value}");
         assert!(String::from_utf8_lossy(&output.stdout).contains("anybody_can_set"));
     }
+}
+
+/// Has the kernel answer one system call, or one of its first arguments, with an error from now on.
+fn forbid(call: libc::c_long, argument: Option<u32>, errno: i32) {
+    let load = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    let equal = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    let give = (libc::BPF_RET | libc::BPF_K) as u16;
+    let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    let skips = if argument.is_some() { 3 } else { 1 };
+    let mut filter = vec![step(load, 0, 0, 0), step(equal, 0, skips, call as u32)];
+    if let Some(argument) = argument {
+        filter.extend([step(load, 0, 0, 16), step(equal, 0, 1, argument)]);
+    }
+    filter.push(step(give, 0, 0, libc::SECCOMP_RET_ERRNO | errno as u32));
+    filter.push(step(give, 0, 0, libc::SECCOMP_RET_ALLOW));
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        let done = libc::syscall(libc::SYS_seccomp, 1, 0, &raw const program);
+        assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+    }
+}
+
+fn many_and_nested(_: ()) {
+    for n in 0..5 {
+        assert_eq!(Process::spawn(double, n).unwrap().join().unwrap(), 2 * n);
+    }
+    let error = Process::spawn(exit_with, 3).unwrap().join().unwrap_err();
+    assert!(matches!(error, JoinError::Exited(3)), "{error}");
+    assert_eq!(children().len(), 1);
+}
+
+#[test]
+fn a_kernel_without_clone3_changes_nothing() {
+    alone("clone3", |()| {
+        forbid(libc::SYS_clone3, None, libc::ENOSYS);
+        many_and_nested(());
+        Process::spawn(many_and_nested, ()).unwrap().join().unwrap();
+    });
+}
+
+#[test]
+fn a_filter_that_hides_the_thread_id_changes_nothing() {
+    alone("tid address", |()| {
+        const PR_GET_TID_ADDRESS: u32 = 40;
+        forbid(libc::SYS_prctl, Some(PR_GET_TID_ADDRESS), libc::EINVAL);
+        many_and_nested(());
+        // A panic on the thread that takes the place of the main one is a panic like any other.
+        let error = Process::spawn(|_: ()| -> u32 { panic!("elsewhere") }, ()).unwrap();
+        assert_eq!(error.join().unwrap_err().panic().unwrap().message(), "elsewhere");
+    });
+}
+
+/// A robust lock of the C library's, in memory that all copies share.
+fn robust_lock(path: &str) -> *mut libc::pthread_mutex_t {
+    let file = std::fs::File::options().read(true).write(true).open(path).unwrap();
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&file);
+    let rights = libc::PROT_READ | libc::PROT_WRITE;
+    let page = unsafe { libc::mmap(std::ptr::null_mut(), 4096, rights, libc::MAP_SHARED, fd, 0) };
+    assert_ne!(page, libc::MAP_FAILED);
+    page.cast()
+}
+
+fn lock_and_die(path: String) {
+    unsafe {
+        assert_eq!(libc::pthread_mutex_lock(robust_lock(&path)), 0);
+        libc::kill(libc::getpid(), libc::SIGKILL);
+    }
+}
+
+#[test]
+fn the_c_library_of_a_child_knows_who_it_is() {
+    let _watchdog = watchdog("robust");
+    let path = format!("/dev/shm/multiproc-test-{}", std::process::id());
+    std::fs::write(&path, [0; 4096]).unwrap();
+    let lock = robust_lock(&path);
+    unsafe {
+        let mut attributes = std::mem::zeroed();
+        libc::pthread_mutexattr_init(&raw mut attributes);
+        libc::pthread_mutexattr_setpshared(&raw mut attributes, libc::PTHREAD_PROCESS_SHARED);
+        libc::pthread_mutexattr_setrobust(&raw mut attributes, libc::PTHREAD_MUTEX_ROBUST);
+        libc::pthread_mutex_init(lock, &raw const attributes);
+    }
+    let error = Process::spawn(lock_and_die, path.clone()).unwrap().join().unwrap_err();
+    std::fs::remove_file(path).unwrap();
+    assert_eq!(error.signal(), Some(libc::SIGKILL));
+    // A wrong thread id, or a list of locks that the kernel does not know, would make this hang.
+    assert_eq!(unsafe { libc::pthread_mutex_lock(lock) }, libc::EOWNERDEAD);
 }

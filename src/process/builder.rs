@@ -15,7 +15,7 @@ use super::Process;
 use super::client::{self, Baseline, Newborn, start_error};
 use super::entry::Entry;
 use super::family::{Family, family};
-use super::job::{self, Environment, Job, Word};
+use super::job::{self, Environment, Job};
 use crate::error::{Context, Result};
 use crate::sys::clock::Deadline;
 use crate::sys::{letter, task};
@@ -26,11 +26,13 @@ use crate::transfer::{self, Parcel};
 #[non_exhaustive]
 pub enum StartMethod {
     /// By a process that was started from the program's own file at the first use, does nothing
-    /// else, and copies itself. Fast, whatever the size of this process. Python's `forkserver`.
+    /// else, and copies itself. Fast, whatever the size of this process. Resource limits, priority,
+    /// capabilities and namespaces of the children are those at the time of the first use; a later
+    /// change of user or group ids is noticed. Python's `forkserver`.
     #[default]
     ForkServer,
     /// By executing the program's own file anew for each child. Slower; each child has an address
-    /// space laid out anew, and the limits (`ulimit`) and priority that this process has now.
+    /// space laid out anew, and everything that a new process has from its parent it has from now.
     Spawn,
 }
 
@@ -263,7 +265,7 @@ impl Builder {
     ) -> std::io::Result<Vec<u8>> {
         let affinity = task::affinity()?;
         let stdio = [0, 1, 2].map(|number| self.stdio[number].given(number as i32).is_some());
-        job::encode(&Word::Job(Box::new(Job {
+        job::encode(&Job {
             entry,
             name: Cow::Borrowed(name),
             identity: Cow::Borrowed(identity),
@@ -276,7 +278,7 @@ impl Builder {
             signal_mask: task::signal_mask()?,
             affinity: if affinity == baseline.affinity { Vec::new() } else { affinity },
             environment: self.environment(baseline),
-        })))
+        })
     }
 
     /// What the child must change in the environment that it is born with.

@@ -11,9 +11,11 @@ use nix::poll::PollFlags;
 
 use super::family::{Child, Family, lock};
 use super::hook;
-use super::job::{self, Birth, Hello, MAGIC, MAKE_CHILD, Made, Report, Role, Word};
+use super::job::{self, Birth, Hello, MAGIC, MAKE_CHILD, Made, Role};
+use super::report::is_gone;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::clock::Deadline;
+use crate::sys::clone::Record;
 use crate::sys::spawn::{self, Born, Surroundings};
 use crate::sys::{child, image, letter, socket, task};
 
@@ -32,6 +34,8 @@ pub(crate) struct Baseline {
 pub(crate) struct Server {
     socket: OwnedFd,
     process: Arc<Child>,
+    record: Record,
+    credentials: [u32; 6],
     baseline: Baseline,
 }
 
@@ -60,8 +64,9 @@ pub(crate) fn from_server<T>(
     let mut is_new = false;
     loop {
         let server = match place.take() {
-            Some(server) => server,
-            None => {
+            Some(server) if server.credentials == task::credentials() => server,
+            // There is none, or its children would have rights that this process has given up.
+            _ => {
                 is_new = true;
                 Server::launch(family)?
             }
@@ -72,10 +77,7 @@ pub(crate) fn from_server<T>(
                 return Ok(newborn);
             }
             Err(Refusal::Error(error)) => {
-                // After a time-out an answer could still come, to a question not yet asked.
-                if error.kind() != ErrorKind::Timeout {
-                    *place = Some(server);
-                }
+                *place = Some(server);
                 return Err(error);
             }
             Err(Refusal::Gone) if is_new => {
@@ -91,16 +93,19 @@ pub(crate) fn from_exec<T>(
     family: &'static Family,
     mut prepare: impl FnMut(&Baseline) -> T,
 ) -> Result<Newborn<T>> {
-    let (socket, born, baseline) = exec(family, Role::Child)?;
+    let (socket, born, baseline) = exec(family, Role::Child, None)?;
     Ok(Newborn { born, socket, prepared: prepare(&baseline) })
 }
 
 impl Server {
     #[cold]
     fn launch(family: &'static Family) -> Result<Self> {
-        let (socket, born, baseline) = exec(family, Role::Server)?;
+        let credentials = task::credentials();
+        let (record, memory) =
+            Record::create().context(|| "make the record of the fork server".to_owned())?;
+        let (socket, born, baseline) = exec(family, Role::Server, Some(memory.as_fd()))?;
         let process = family.adopt(born, "fork server".to_owned(), true)?;
-        let server = Self { socket, process, baseline };
+        let server = Self { socket, process, record, credentials, baseline };
         match server.shake_hands() {
             Ok(()) => Ok(server),
             Err(error) => {
@@ -119,14 +124,18 @@ impl Server {
         if ready.is_none() {
             return Err(trouble(
                 "no answer in 10 s; if the program calls multiproc::init(), it must be the first \
-                 thing in main, and if it is a library of another program, that one has no children",
+                 thing in main; and a library in a program of another language has no children",
             ));
         }
         let letter = letter::receive(socket, deadline)
             .context(|| "hear from the fork server".to_owned())?
-            .ok_or_else(|| match self.process.try_reap() {
-                Some(status) => trouble(&format!("ended before it answered: {status}")),
-                None => trouble("closed its socket before it answered"),
+            .ok_or_else(|| {
+                // A process closes its files a moment before it has ended.
+                let _ = socket::ready(&both[1..], deadline);
+                match self.process.try_reap() {
+                    Some(status) => trouble(&format!("ended before it answered: {status}")),
+                    None => trouble("closed its socket before it answered"),
+                }
             })?;
         let (hello, _) =
             job::decode::<Hello>(&letter.bytes).map_err(|cause| trouble("hello").because(cause))?;
@@ -148,8 +157,10 @@ impl Server {
     ) -> Result<Newborn<T>, Refusal> {
         let pair = socket::pair().context(|| "make a socket for a new process".to_owned());
         let (mine, theirs) = pair.map_err(Refusal::Error)?;
-        let deadline = Deadline::after(HANDSHAKE);
         let server = self.socket.as_fd();
+        // A server that shook hands answers, or its socket ends. A stopped one is waited for.
+        let deadline = Deadline::NEVER;
+        self.record.clear();
         if let Err(cause) = socket::send(server, &[&MAKE_CHILD], &[theirs.as_fd()], deadline) {
             return Err(if is_gone(&cause) { Refusal::Gone } else { refusal(cause) });
         }
@@ -167,51 +178,49 @@ impl Server {
                 let pidfd = packet.fds.into_iter().next();
                 pidfd.map(|pidfd| Born { pid: made.pid, pidfd })
             }
-            Err(cause) if cause.kind() == io::ErrorKind::TimedOut => {
-                let _ = self.process.signal(libc::SIGKILL);
-                return Err(refusal(cause));
+            // The answer came, and its pidfd found no room.
+            Err(cause) if cause.raw_os_error() == Some(libc::EMFILE) => None,
+            _ => {
+                // It is gone; or else whatever it still says must not pass for a later answer.
+                socket::shut_down(server);
+                None
             }
-            _ => None,
         };
-        match born.map_or_else(|| ask_who(mine.as_fd()), |born| Ok(Some(born))) {
+        match born.map_or_else(|| recorded(&self.record), |born| Ok(Some(born))) {
             Ok(Some(born)) => Ok(Newborn { born, socket: mine, prepared }),
             Ok(None) => Err(Refusal::Gone),
             Err((cause, pid)) => {
                 // The child ends when its socket does.
                 drop(mine);
-                if let Some(pid) = pid {
-                    let _ = child::wait_pid(pid);
-                }
+                let _ = child::wait_pid(pid);
                 Err(refusal(cause))
             }
         }
     }
 }
 
-/// The server's answer was lost. If it had made the child before, the child itself knows its pid.
+/// The server's answer was lost. If it had made a child, the kernel has recorded it.
 #[cold]
-fn ask_who(child: BorrowedFd<'_>) -> Result<Option<Born>, (io::Error, Option<u32>)> {
-    let deadline = Deadline::after(HANDSHAKE);
-    let unknown = |cause: io::Error| (cause, None);
-    let word = job::encode(&Word::Who).map_err(unknown)?;
-    if letter::send(child, &word, &[], deadline).is_err() {
-        return Ok(None);
-    }
-    let Some(letter) = letter::receive(child, deadline).map_err(unknown)? else {
-        return Ok(None);
-    };
-    let (Report::Pid(pid), _) = job::decode::<Report<'_>>(&letter.bytes).map_err(unknown)? else {
-        return Err(unknown(io::ErrorKind::InvalidData.into()));
-    };
-    match child::open(pid) {
-        Ok(pidfd) => Ok(Some(Born { pid, pidfd })),
-        Err(cause) => Err((cause, Some(pid))),
-    }
+fn recorded(record: &Record) -> Result<Option<Born>, (io::Error, u32)> {
+    let Some(pid) = record.pid() else { return Ok(None) };
+    let pidfd = child::open(pid).map_err(|cause| (cause, pid))?;
+    // Nobody else knows of it, so it is there to be waited for, unless the record was damaged.
+    let is_ours = child::is_child(pidfd.as_fd());
+    Ok(is_ours.then_some(Born { pid, pidfd }))
 }
 
 /// Executes this program in `role` from the monitor's thread, with its first letter in the socket.
-fn exec(family: &'static Family, role: Role) -> Result<(OwnedFd, Born, Baseline)> {
+fn exec(
+    family: &'static Family,
+    role: Role,
+    record: Option<BorrowedFd<'_>>,
+) -> Result<(OwnedFd, Born, Baseline)> {
     let what = || "make a socket for a new process".to_owned();
+    if task::is_privileged() {
+        // Such a process believes nothing that it inherits, see `hook`.
+        let what = "start a process: a program with set-user-id or file capabilities has none";
+        return Err(Error::new(ErrorKind::Spawn, what));
+    }
     let monitor = family.monitor()?;
     let (mine, theirs) = socket::pair().context(what)?;
     let birth = Birth {
@@ -221,7 +230,8 @@ fn exec(family: &'static Family, role: Role) -> Result<(OwnedFd, Born, Baseline)
         role,
     };
     let birth = job::encode(&birth).context(what)?;
-    letter::send(mine.as_fd(), &birth, &[], Deadline::after(HANDSHAKE)).context(what)?;
+    letter::send(mine.as_fd(), &birth, record.as_slice(), Deadline::after(HANDSHAKE))
+        .context(what)?;
     let surroundings = match role {
         Role::Server => Surroundings::Shared,
         Role::Child => Surroundings::Copied,
@@ -244,7 +254,9 @@ fn exec(family: &'static Family, role: Role) -> Result<(OwnedFd, Born, Baseline)
 fn block(environment: &[(OsString, OsString)]) -> Vec<CString> {
     let suffix = if hook::is_in_main() { format!(":{}", job::IN_MAIN) } else { String::new() };
     let word = OsString::from(format!("{}={}{suffix}", job::VARIABLE, spawn::CONTROL));
-    let pairs = environment.iter().map(|(key, value)| {
+    // A word that somebody else left there would be found first.
+    let others = environment.iter().filter(|(key, _)| key != job::VARIABLE);
+    let pairs = others.map(|(key, value)| {
         let mut pair = key.clone();
         pair.push("=");
         pair.push(value);
@@ -256,10 +268,6 @@ fn block(environment: &[(OsString, OsString)]) -> Vec<CString> {
 fn c_string(text: OsString) -> Option<CString> {
     // What came from the kernel as a C string has no zero byte in it.
     CString::new(text.into_vec()).ok()
-}
-
-fn is_gone(cause: &io::Error) -> bool {
-    matches!(cause.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET | libc::ENOTCONN))
 }
 
 fn refusal(cause: io::Error) -> Refusal {

@@ -64,8 +64,8 @@ impl Entry {
         else {
             return Err(mismatch());
         };
-        // SAFETY: the socket that this name came from was checked to be our parent's, which runs the
-        // same image and made the name with `of`: there is a `Thunk` at this offset.
+        // SAFETY: the socket that this name came from was checked to be our parent's, which runs
+        // the same image and made the name with `of`: there is a `Thunk` at this offset.
         let thunk: Thunk = unsafe { std::mem::transmute(thunk) };
         thunk(function, self.signature, bytes, fds, deliver)
     }
@@ -126,14 +126,16 @@ mod tests {
 
     #[test]
     fn a_named_function_is_called() {
-        assert_eq!(run(Entry::of(double).unwrap(), &[21]).unwrap(), [42]);
+        let (asked, answered) = (transfer::pack(&21_u64), transfer::pack(&42_u64));
+        let result = run(Entry::of(double).unwrap(), asked.unwrap().bytes());
+        assert_eq!(result.unwrap(), answered.unwrap().bytes());
     }
 
     #[test]
     fn a_damaged_name_is_an_error() {
         let entry = Entry::of(double).unwrap();
-        assert!(run(Entry { signature: entry.signature ^ 1, ..entry }, &[21]).is_err());
-        assert!(run(Entry { thunk: u64::MAX, ..entry }, &[21]).is_err());
-        assert!(run(Entry { function: 0, ..entry }, &[21]).is_err());
+        assert!(run(Entry { signature: entry.signature ^ 1, ..entry }, &[21, 0, 0, 0, 0]).is_err());
+        assert!(run(Entry { thunk: u64::MAX, ..entry }, &[21, 0, 0, 0, 0]).is_err());
+        assert!(run(Entry { function: 0, ..entry }, &[21, 0, 0, 0, 0]).is_err());
     }
 }

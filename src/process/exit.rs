@@ -93,7 +93,7 @@ impl fmt::Display for Signal {
 }
 
 /// A panic that ended another process.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Panic {
     pub(crate) message: String,
     pub(crate) location: Option<String>,
@@ -107,7 +107,7 @@ impl Panic {
         &self.message
     }
 
-    /// Where it was, as `file:line:column`. Unknown if the function had set a panic hook of its own.
+    /// Where it was, as `file:line:column`. Unknown if the function had set its own panic hook.
     #[must_use]
     pub fn location(&self) -> Option<&str> {
         self.location.as_deref()
@@ -127,6 +127,15 @@ impl fmt::Display for Panic {
             Some(location) => write!(f, ", at {location}"),
             None => Ok(()),
         }
+    }
+}
+
+impl fmt::Debug for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Panic")
+            .field("message", &self.message)
+            .field("location", &self.location)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,14 +1,17 @@
 //! A copy of this very process, for those who know what they do.
 #![allow(unsafe_code)]
 
+use std::os::fd::{AsFd, OwnedFd};
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::builder::AtDrop;
 use super::client::start_error;
 use super::family::{self, Me, family};
-use super::{Process, Started, child};
-use crate::error::{Context, Error, Result};
+use super::{Process, Started, child, report};
+use crate::error::{Context, Result};
+use crate::sys::clock::Deadline;
 use crate::sys::spawn::Born;
 use crate::sys::{child as kernel, fork, socket};
 use crate::{channel, segment, transfer};
@@ -62,14 +65,15 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
                 drop(mine);
                 let entered = segments.in_child();
                 let armed = kernel::die_with_parent();
-                if entered.is_err() || armed.is_err() || kernel::parent_pid() != parent {
+                let is_ready = entered.is_ok() && armed.is_ok();
+                if !is_ready || kernel::parent_pid() != parent || !may_go(&theirs) {
                     kernel::leave(1);
                 }
                 let parent = Some((parent, family.me.name.clone()));
                 family::begin(Me { name, identity, is_daemon: true, parent });
                 child::forked(theirs, || {
                     let result = f();
-                    child::deliver(transfer::pack(&result)?)
+                    report::deliver(transfer::pack(&result)?)
                 })
             }
             Err(cause) => {
@@ -82,18 +86,25 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
         drop(theirs);
         let pidfd = match kernel::open(pid) {
             Ok(pidfd) => pidfd,
-            Err(cause) => return Err(give_up(pid, cause)),
+            Err(cause) => {
+                drop(mine);
+                let _ = kernel::wait_pid(pid);
+                return Err(start_error("open a pidfd of a forked process", cause));
+            }
         };
         let child = family.adopt(Born { pid, pidfd }, name, true)?;
+        socket::send(mine.as_fd(), &[&GO], &[], Deadline::NEVER).context(what)?;
         child.show();
         Ok(Started { child, socket: mine, at_drop: AtDrop::LeaveAlone }.into())
     }
 }
 
-/// Without a pidfd nobody would hear of the child's end.
-#[cold]
-fn give_up(pid: u32, cause: std::io::Error) -> Error {
-    kernel::kill_unreaped(pid);
-    let _ = kernel::wait_pid(pid);
-    start_error("open a pidfd of a forked process", cause)
+/// The word that a forked child waits for: its parent has a pidfd of it, and will hear of its end.
+const GO: [u8; 1] = [1];
+
+/// Whether the parent could do all that it must before the child runs.
+fn may_go(control: &OwnedFd) -> bool {
+    let mut word = [0; GO.len()];
+    let received = socket::receive(control.as_fd(), &mut word, Deadline::NEVER);
+    received.is_ok_and(|packet| packet.length == GO.len()) && word == GO
 }

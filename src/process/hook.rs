@@ -26,8 +26,8 @@ static WAITING: Mutex<Option<OwnedFd>> = Mutex::new(None);
 /// How long the first letter may take: it was in the socket before this process was started.
 const FIRST_LETTER: Duration = Duration::from_secs(10);
 
-// The C library calls each entry of this section once, before `main`, with arguments that a function
-// without parameters may ignore.
+// The C library calls each entry of this section once, before `main`, with arguments that a
+// function without parameters may ignore.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static BEFORE_MAIN: extern "C" fn() = before_main;
@@ -41,11 +41,14 @@ extern "C" fn before_main() {
 
 /// Lets child processes run inside `main` instead of before it.
 ///
-/// Nothing needs this call: without it, a child process runs its function before `main`, on a thread
-/// without a name, and never enters `main`. With it, as the first thing in `main`, a child runs its
-/// function from here, with everything set up that Rust sets up for `main`, and with the program's
-/// other initialisers done; and it never comes back from this call. In the first process it returns
-/// at once. Python calls this `freeze_support`.
+/// Nothing needs this call: without it, a child process runs its function before `main`, on a
+/// thread without a name, and never enters `main`. With it, as the first thing in `main`, a child
+/// runs its function from here, with everything set up that Rust sets up for `main`, and with the
+/// program's other initialisers done; and it never comes back from this call. In the first process
+/// it returns at once. Python calls this `freeze_support`.
+///
+/// A program that calls it must come to it in its children too: what `main` does before is done
+/// again in each of them, and a `main` that does not call it again would run whole.
 ///
 /// # Examples
 ///
@@ -78,6 +81,7 @@ fn started(value: &CStr) {
     let Ok(text) = value.to_str() else { return };
     let (number, place) = text.split_once(':').unwrap_or((text, ""));
     let Ok(number) = number.parse() else { return };
+    let goes_to_main = place == job::IN_MAIN;
     if task::is_privileged() {
         return;
     }
@@ -86,7 +90,7 @@ fn started(value: &CStr) {
     // SAFETY: before `main`; initialisers that start threads and let them read the environment
     // would be in conflict with every program that changes it at its start.
     unsafe { task::remove_variable(OsStr::new(job::VARIABLE)) };
-    if place == job::IN_MAIN {
+    if goes_to_main {
         *WAITING.lock().unwrap_or_else(PoisonError::into_inner) = Some(control);
     } else {
         work(control);
@@ -95,21 +99,21 @@ fn started(value: &CStr) {
 
 /// Does what this process was started for.
 fn work(control: OwnedFd) -> ! {
-    let Some(birth) = first_letter(&control) else { kernel::leave(1) };
+    let Some((birth, fds)) = first_letter(&control) else { kernel::leave(1) };
     // Armed first and checked then: a parent that died in between is seen by one of the two.
     if kernel::die_with_parent().is_err() || kernel::parent_pid() != birth.parent {
         kernel::leave(1);
     }
     task::ignore_broken_pipes();
     match birth.role {
-        Role::Server => server::serve(control, birth.parent),
+        Role::Server => server::serve(control, fds.into_iter().next(), birth.parent),
         Role::Child => child::main(control, &clone::Thread::of_caller(), birth.parent),
     }
 }
 
-fn first_letter(control: &OwnedFd) -> Option<Birth> {
+fn first_letter(control: &OwnedFd) -> Option<(Birth, Vec<OwnedFd>)> {
     let letter = letter::receive(control.as_fd(), Deadline::after(FIRST_LETTER)).ok()??;
     let (birth, _) = job::decode::<Birth>(&letter.bytes).ok()?;
     let is_ours = birth.magic == MAGIC && birth.fingerprint == image::main().fingerprint();
-    is_ours.then_some(birth)
+    is_ours.then_some((birth, letter.fds))
 }

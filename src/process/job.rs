@@ -46,17 +46,9 @@ pub(crate) struct Hello {
     pub(crate) is_alone: bool,
 }
 
-/// What the parent tells a child.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Word<'a> {
-    /// Say who you are, for the one who would have told me is gone.
-    Who,
-    /// Do this; the arguments are behind it.
-    #[serde(borrow)]
-    Job(Box<Job<'a>>),
-}
-
-/// Everything that a child is started with. Its fds come in the order of the fields that mention them.
+/// What the parent tells a child: everything but the arguments, which are behind it.
+///
+/// Its fds come in the order of the fields that mention them.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Job<'a> {
     pub(crate) entry: Entry,
@@ -95,8 +87,6 @@ pub(crate) struct Environment<'a> {
 /// What a child tells its parent.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Report<'a> {
-    /// The answer to [`Word::Who`].
-    Pid(u32),
     /// The function is about to run.
     Ready,
     /// It returned; the result is behind this word.
@@ -172,10 +162,10 @@ mod tests {
 
     #[test]
     fn damaged_words_are_errors() {
-        assert!(decode::<Word<'_>>(&[]).is_err());
-        assert!(decode::<Word<'_>>(&[9]).is_err());
-        assert!(decode::<Word<'_>>(&[1, 1, 2]).is_err());
-        assert!(decode::<Report<'_>>(&[3, 255, 255, 255, 255, 15]).is_err());
+        assert!(decode::<Job<'_>>(&[]).is_err());
+        assert!(decode::<Job<'_>>(&[255; 40]).is_err());
+        assert!(decode::<Report<'_>>(&[9]).is_err());
+        assert!(decode::<Report<'_>>(&[2, 255, 255, 255, 255, 15]).is_err());
     }
 
     #[test]

@@ -6,8 +6,8 @@
 //! pidfd, in the thread that joins it or in the [`monitor`].
 //!
 //! Not supported: functions of libraries loaded with `dlopen`, which another process might not have
-//! or have elsewhere; closures that capture, except with [`Process::fork`]; and control of processes
-//! by number, because numbers are used again.
+//! or have elsewhere; closures that capture, except with [`Process::fork`]; and control of
+//! processes by number, because numbers are used again.
 
 mod builder;
 mod child;
@@ -20,6 +20,7 @@ mod fork;
 mod hook;
 mod job;
 mod monitor;
+mod report;
 mod server;
 mod wait;
 
@@ -199,7 +200,8 @@ impl<R> Process<R> {
     ///
     /// # Errors
     ///
-    /// Kind [`Os`](crate::ErrorKind::Os) if the process has changed its user and may not be signalled.
+    /// Kind [`Os`](crate::ErrorKind::Os) if the process has changed its user, and this one may not
+    /// signal it.
     pub fn terminate(&self) -> Result<()> {
         self.signal(libc::SIGTERM)
     }

@@ -93,7 +93,7 @@ impl Monitor {
 
     fn run(&self, family: &Family) {
         // Signals of the program's are for the program's own threads.
-        let _ = task::replace_signal_mask(task::EVERY_SIGNAL);
+        let _ = task::replace_signal_mask(task::EVERY_PROGRAM_SIGNAL);
         loop {
             let heard = self.watch.wait(|key| match key {
                 BELL => self.obey(),

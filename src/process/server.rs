@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::child;
 use super::job::{self, Hello, MAGIC, MAKE_CHILD, Made};
 use crate::sys::clock::Deadline;
-use crate::sys::clone::{Side, Thread};
+use crate::sys::clone::{Record, Side, Thread};
 use crate::sys::{child as kernel, letter, socket, task};
 
 /// Signals of the terminal are for the program, and every other but a plain `kill` as well.
@@ -18,7 +18,10 @@ use crate::sys::{child as kernel, letter, socket, task};
 const BLOCKED: u64 = task::EVERY_SIGNAL & !task::signal_bit(libc::SIGTERM);
 
 /// Makes children until the socket closes.
-pub(crate) fn serve(socket: OwnedFd, parent: u32) -> ! {
+pub(crate) fn serve(socket: OwnedFd, record: Option<OwnedFd>, parent: u32) -> ! {
+    let Some(Ok(record)) = record.map(|memory| Record::open(memory.as_fd())) else {
+        kernel::leave(1)
+    };
     kernel::set_command_name("multiproc-fork");
     let is_alone = task::is_alone();
     // Before the hello, so that what every child would do for itself is done once.
@@ -43,7 +46,7 @@ pub(crate) fn serve(socket: OwnedFd, parent: u32) -> ! {
             continue;
         };
         // SAFETY: one thread, see `is_alone`; nothing since then starts another.
-        match unsafe { thread.sibling() } {
+        match unsafe { thread.sibling(&record) } {
             Ok(Side::Copy) => {
                 drop(socket);
                 if kernel::die_with_parent().is_err() || kernel::parent_pid() != parent {

@@ -72,7 +72,7 @@ impl<R> Process<R> {
 fn understand(letter: Letter) -> io::Result<Last> {
     let (report, rest) = job::decode::<Report<'_>>(&letter.bytes)?;
     Ok(match report {
-        Report::Pid(_) | Report::Ready => Last::Ready,
+        Report::Ready => Last::Ready,
         Report::Panicked { message, location, backtrace } => {
             let message = message.into_owned();
             Last::Trouble(JoinError::Panicked(Panic { message, location, backtrace }))

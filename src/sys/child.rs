@@ -1,4 +1,4 @@
-//! Children by pidfd: signals, waiting, and what is left to know about one that somebody else reaped.
+//! Children by pidfd: signals, waiting, and what can be known of one that somebody else reaped.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -53,6 +53,13 @@ pub(crate) fn wait(pidfd: BorrowedFd<'_>) -> io::Result<Waited> {
 /// Reaps a child of which only the pid is known, and which is about to end.
 pub(crate) fn wait_pid(pid: u32) -> io::Result<Waited> {
     wait_for(libc::P_PID, pid, 0)
+}
+
+/// Whether the process behind `pidfd` is a child of this one that has not been reaped.
+pub(crate) fn is_child(pidfd: BorrowedFd<'_>) -> bool {
+    let look = libc::WNOHANG | libc::WNOWAIT;
+    let waited = wait_for(libc::P_PIDFD, pidfd.as_raw_fd() as libc::id_t, look);
+    matches!(waited, Ok(Waited::Running | Waited::Ended(_)))
 }
 
 fn wait_for(kind: libc::idtype_t, id: libc::id_t, flags: i32) -> io::Result<Waited> {
@@ -147,10 +154,4 @@ pub(crate) fn parent_pid() -> u32 {
 pub(crate) fn leave(code: i32) -> ! {
     // SAFETY: _exit may be called anywhere.
     unsafe { libc::_exit(code) }
-}
-
-/// Kills a child of which only the pid is known; it must not have been reaped.
-pub(crate) fn kill_unreaped(pid: u32) {
-    // SAFETY: takes two words and touches no memory.
-    unsafe { libc::kill(pid as libc::pid_t, libc::SIGKILL) };
 }

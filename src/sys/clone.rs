@@ -4,10 +4,14 @@
 //! process are done here: the thread id that it keeps for its locks is stored at its place by the
 //! kernel, and the list of robust locks is registered again.
 #![allow(unsafe_code)]
+#![allow(clippy::disallowed_types, reason = "the word belongs to sys; nothing is modelled on it")]
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::mapping::Mapping;
+use super::memfd;
 use super::spawn::Born;
 
 /// `PR_GET_TID_ADDRESS`, which libc does not name: where the kernel clears the tid at thread exit.
@@ -20,6 +24,54 @@ pub(crate) struct Thread {
     tid_address: usize,
     robust_head: usize,
     robust_length: usize,
+}
+
+/// A word that the process that makes copies shares with its parent: the pid of the last copy.
+///
+/// The kernel stores it before the copy runs, and in one step with the making, so that a copy is
+/// known even if the process that made it is killed before it can tell.
+#[derive(Debug)]
+pub(crate) struct Record(Mapping);
+
+const RECORD_SIZE: usize = 4096;
+
+impl Record {
+    /// Makes a record, and the memory to send to the other process.
+    pub(crate) fn create() -> io::Result<(Self, OwnedFd)> {
+        let memory = memfd::create(c"multiproc-record", RECORD_SIZE as u64)?;
+        memfd::reserve(memory.as_fd(), 0, RECORD_SIZE as u64)?;
+        Ok((Self(Mapping::new(memory.as_fd(), RECORD_SIZE)?), memory))
+    }
+
+    /// Opens the record of the parent, for this process and not for its copies.
+    pub(crate) fn open(memory: BorrowedFd<'_>) -> io::Result<Self> {
+        if memfd::sealed_size(memory)? < RECORD_SIZE as u64 {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mapping = Mapping::new(memory, RECORD_SIZE)?;
+        // SAFETY: advice on a mapping of our own, which nobody in a copy refers to.
+        let done = unsafe {
+            libc::madvise(mapping.base().as_ptr().cast(), RECORD_SIZE, libc::MADV_DONTFORK)
+        };
+        if done < 0 { Err(io::Error::last_os_error()) } else { Ok(Self(mapping)) }
+    }
+
+    /// Forgets the last copy.
+    pub(crate) fn clear(&self) {
+        // Relaxed: ordered by the packets that the two processes exchange.
+        self.word().store(0, Ordering::Relaxed);
+    }
+
+    /// The copy that was made since the last [`clear`](Self::clear).
+    pub(crate) fn pid(&self) -> Option<u32> {
+        // Relaxed: see `clear`.
+        Some(self.word().load(Ordering::Relaxed)).filter(|pid| *pid != 0)
+    }
+
+    fn word(&self) -> &AtomicU32 {
+        // SAFETY: mapped as long as `self`, aligned to a page, and only ever used as an atomic.
+        unsafe { self.0.base().cast::<AtomicU32>().as_ref() }
+    }
 }
 
 /// Which of the two processes returned.
@@ -70,14 +122,16 @@ impl Thread {
         self.tid_address != 0
     }
 
-    /// Makes the copy. Returns twice.
+    /// Makes the copy, and records it. Returns twice.
+    ///
+    /// The `record` is not there in the copy.
     ///
     /// # Safety
     ///
     /// - The process has one thread, the one that `self` describes.
-    pub(crate) unsafe fn sibling(&self) -> io::Result<Side> {
+    pub(crate) unsafe fn sibling(&self, record: &Record) -> io::Result<Side> {
         let mut pidfd: i32 = -1;
-        let mut flags = libc::CLONE_PARENT | libc::CLONE_PIDFD;
+        let mut flags = libc::CLONE_PARENT | libc::CLONE_PIDFD | libc::CLONE_PARENT_SETTID;
         if self.is_repairable() {
             flags |= libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID;
         }
@@ -85,6 +139,7 @@ impl Thread {
             flags: flags as u64,
             pidfd: (&raw mut pidfd).expose_provenance() as u64,
             child_tid: self.tid_address as u64,
+            parent_tid: record.0.base().as_ptr().expose_provenance() as u64,
             ..CloneArgs::default()
         };
         // SAFETY: without CLONE_VM both processes go on with memory of their own, like after fork;
@@ -93,6 +148,8 @@ impl Thread {
             libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArgs>())
         };
         if pid < 0 && refused(&io::Error::last_os_error()) {
+            // That call has one place for pidfd and record: there is no record then.
+            flags &= !libc::CLONE_PARENT_SETTID;
             // SAFETY: as above; the arguments of clone(2) on x86-64 in their order: flags, stack
             // (none: go on with the same), where the pidfd goes, where the tid goes, tls.
             pid = unsafe {

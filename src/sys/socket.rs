@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recv,
-    recvmsg, sendmsg, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType,
+    recv, recvmsg, sendmsg, shutdown, socketpair,
 };
 
 use super::clock::Deadline;
@@ -68,6 +68,12 @@ pub(crate) fn receive(
     }
 }
 
+/// Ends the conversation in both directions, for every holder of this end.
+pub(crate) fn shut_down(socket: BorrowedFd<'_>) {
+    // It fails if the peer has gone already.
+    let _ = shutdown(socket.as_raw_fd(), Shutdown::Both);
+}
+
 /// The length of the next packet, which stays where it is; 0 if the peer is gone.
 pub(crate) fn next_length(socket: BorrowedFd<'_>, deadline: Deadline) -> io::Result<usize> {
     let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC | MsgFlags::MSG_DONTWAIT;
@@ -86,7 +92,7 @@ fn try_receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<Packet> {
     loop {
         let mut parts = [IoSliceMut::new(bytes)];
         let got = match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags) {
-            // A reset is told once, before what the peer had sent; then come its packets, or its end.
+            // A reset is told once, before what the peer had sent; then come its packets, or end.
             Err(Errno::EINTR | Errno::ECONNRESET) => continue,
             got => got?,
         };

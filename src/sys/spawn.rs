@@ -46,8 +46,8 @@ struct Plan {
     failure: c_int,
 }
 
-/// Executes [`IMAGE`] in a child. It has `control` at [`CONTROL`], /dev/null at 0, 1 and 2, no other
-/// fd, and every signal blocked.
+/// Executes [`IMAGE`] in a child. It has `control` at [`CONTROL`], /dev/null at 0, 1 and 2, no
+/// other fd, and every signal blocked.
 pub(crate) fn exec(
     arguments: &[CString],
     environment: &[CString],

@@ -12,6 +12,10 @@ use nix::sys::stat::Mode;
 /// A signal mask with every signal in it; the kernel leaves out the two that cannot be blocked.
 pub(crate) const EVERY_SIGNAL: u64 = u64::MAX;
 
+/// Every signal but the two that the C library keeps for itself: with them it has a thread
+/// cancelled, and every thread take part in setuid(2), for which it waits.
+pub(crate) const EVERY_PROGRAM_SIGNAL: u64 = EVERY_SIGNAL & !(signal_bit(32) | signal_bit(33));
+
 /// The bit of `signal` in a signal mask.
 pub(crate) const fn signal_bit(signal: i32) -> u64 {
     1 << (signal - 1)
@@ -100,9 +104,19 @@ pub(crate) fn replace_standard(fd: RawFd, file: BorrowedFd<'_>) -> io::Result<()
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Real, effective and saved user and group ids of the calling thread.
+pub(crate) fn credentials() -> [u32; 6] {
+    let [mut ru, mut eu, mut su, mut rg, mut eg, mut sg] = [0; 6];
+    // SAFETY: the kernel writes three words; it fails for bad addresses only.
+    unsafe { libc::getresuid(&raw mut ru, &raw mut eu, &raw mut su) };
+    // SAFETY: as above.
+    unsafe { libc::getresgid(&raw mut rg, &raw mut eg, &raw mut sg) };
+    [ru, eu, su, rg, eg, sg]
+}
+
 /// Whether the process has one thread.
 ///
-/// For a single thread this asks the kernel for nothing at all; with two it is an error (unshare(2)).
+/// For one thread this asks the kernel for nothing at all; with two it is an error (unshare(2)).
 pub(crate) fn is_alone() -> bool {
     // SAFETY: either changes nothing or fails.
     let done = unsafe { libc::unshare(libc::CLONE_THREAD | libc::CLONE_SIGHAND | libc::CLONE_VM) };
@@ -122,7 +136,7 @@ pub(crate) fn is_privileged() -> bool {
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
 
-/// The number in an environment variable and whatever follows it, before anything of Rust's has run.
+/// The value of an environment variable, before anything of Rust's has run.
 pub(crate) fn early_variable(name: &CStr) -> Option<&'static CStr> {
     // SAFETY: called while the process has one thread, so that nobody changes the environment.
     let value = unsafe { libc::getenv(name.as_ptr()) };
@@ -150,7 +164,7 @@ pub(crate) unsafe fn set_variable(name: &OsStr, value: &OsStr) {
     unsafe { std::env::set_var(name, value) };
 }
 
-/// Takes over an fd that was inherited by number, if it is a packet socket of a process of this user.
+/// Takes over an fd that was inherited by number, if it is a packet socket of this user's.
 ///
 /// # Safety
 ///
