@@ -22,6 +22,7 @@ impl<Out, In, C: Codec<Out> + Framed> Connection<Out, In, C> {
     ///
     /// # Errors
     /// If the other end is gone or the pipe is damaged.
+    #[inline]
     pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), SendError<()>> {
         self.send_bytes_until(bytes, Some(Deadline::NEVER))
     }
@@ -30,6 +31,7 @@ impl<Out, In, C: Codec<Out> + Framed> Connection<Out, In, C> {
     ///
     /// # Errors
     /// As [`send_bytes`](Self::send_bytes); [`is_full`](SendError::is_full) if there is no room.
+    #[inline]
     pub fn try_send_bytes(&mut self, bytes: &[u8]) -> Result<(), SendError<()>> {
         self.send_bytes_until(bytes, None)
     }
@@ -74,6 +76,7 @@ impl<Out, In, C: Codec<Out> + Framed> Connection<Out, In, C> {
         }
     }
 
+    #[inline]
     fn send_bytes_until(
         &mut self,
         bytes: &[u8],
@@ -180,6 +183,7 @@ impl<Out, In, C: Codec<In> + Framed> Connection<Out, In, C> {
     ///
     /// # Errors
     /// As [`recv_bytes`](Self::recv_bytes).
+    #[inline]
     pub fn peek(&mut self) -> Result<Message<'_, In, C>, RecvError> {
         self.peek_until(Some(Deadline::NEVER))
     }
@@ -188,16 +192,17 @@ impl<Out, In, C: Codec<In> + Framed> Connection<Out, In, C> {
     ///
     /// # Errors
     /// As [`peek`](Self::peek); [`is_empty`](RecvError::is_empty) if there is none.
+    #[inline]
     pub fn try_peek(&mut self) -> Result<Message<'_, In, C>, RecvError> {
         self.peek_until(None)
     }
 
+    #[inline]
     fn peek_until(&mut self, until: Option<Deadline>) -> Result<Message<'_, In, C>, RecvError> {
         let Some(inlet) = &mut self.inlet else {
             return Err(RecvError::new(one_way("receive")));
         };
-        let flags = inlet.wait_for_message(until).map_err(RecvError::new)?;
-        let frame = inlet.frame().map_err(RecvError::new)?;
+        let (frame, flags) = inlet.peek(until).map_err(RecvError::new)?;
         Ok(Message { inlet, frame, flags })
     }
 
@@ -239,6 +244,7 @@ impl<In, C: Codec<In>> Message<'_, In, C> {
     ///
     /// # Errors
     /// If the pipe is damaged.
+    #[inline]
     pub fn consume(self) -> Result<(), RecvError> {
         self.inlet.drop_message(self.flags).map_err(RecvError::new)
     }
@@ -247,6 +253,7 @@ impl<In, C: Codec<In>> Message<'_, In, C> {
 impl<In, C> Deref for Message<'_, In, C> {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         self.inlet.bytes(self.frame, self.flags)
     }

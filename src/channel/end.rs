@@ -13,10 +13,14 @@ use crate::raw::wait::{Fence, Terms};
 use crate::segment::{Segment, Shared};
 use crate::shim::{AtomicU32, Ordering::*};
 use crate::sys::clock::Deadline;
+use crate::sys::fork;
 use crate::transfer::cargo::Moving;
 
 /// No participant: the side is no longer this end's.
 const GONE: u32 = u32::MAX;
+
+/// No generation, not even that of a fork which has not asked for its own.
+const NEVER: u32 = u32::MAX;
 
 /// One side of a lane, owned by this process.
 #[derive(Debug)]
@@ -25,24 +29,29 @@ pub(super) struct End {
     role: Role,
     /// As which participant we own it. Process-private; shared with the parcel it may leave in.
     owner: AtomicU32,
+    /// In which generation of forks it is ours: the one word that every use looks at.
+    valid_in: AtomicU32,
+    watch: fork::Watch,
 }
 
 impl End {
     /// The end whose side belongs to participant `owner`, which is this process.
     pub(super) fn new(shared: Shared, role: Role, owner: u32) -> Arc<Self> {
-        Arc::new(Self { shared, role, owner: AtomicU32::new(owner) })
+        let watch = fork::Watch::new();
+        let valid_in = AtomicU32::new(watch.now());
+        Arc::new(Self { shared, role, owner: AtomicU32::new(owner), valid_in, watch })
     }
 
     /// Takes a side that has arrived in the hands of a courier.
     pub(super) fn take_from(shared: Shared, role: Role, courier: u32) -> Result<Arc<Self>> {
         let me = shared.segment().me();
-        let end = Self { shared, role, owner: AtomicU32::new(GONE) };
+        let end = Self::new(shared, role, GONE);
         if !end.lane().hand_over(role, courier, me) {
             let what = format!("the {role:?} of a pipe came without its ownership");
             return Err(Error::new(ErrorKind::Corrupt, what));
         }
-        end.owner.store(me, Relaxed);
-        Ok(Arc::new(end))
+        end.own(me);
+        Ok(end)
     }
 
     #[inline]
@@ -77,11 +86,19 @@ impl End {
         Terms { epoch: self.shared.segment().death_epoch(), how, deadline }
     }
 
-    /// Whether the side is still this end's.
+    /// Whether the side is this end's, and this process is the one it was made in.
     #[inline]
-    pub(super) fn is_owned(&self) -> bool {
+    pub(super) fn is_valid(&self) -> bool {
         // Relaxed: process-private.
-        self.owner.load(Relaxed) != GONE
+        self.valid_in.load(Relaxed) == self.watch.now()
+    }
+
+    /// Notes as whom, and in which process, this end has its side.
+    fn own(&self, participant: u32) {
+        // Relaxed, both: process-private.
+        self.owner.store(participant, Relaxed);
+        let is_gone = participant == GONE;
+        self.valid_in.store(if is_gone { NEVER } else { fork::generation() }, Relaxed);
     }
 
     /// Asks the kernel whether the owner of the other side is dead, and cleans up after him if so.
@@ -92,6 +109,7 @@ impl End {
     }
 
     /// After a fork: takes the side for the child, if the fork was one that handles come through.
+    #[cold]
     pub(super) fn follow_fork(&self) -> Result<()> {
         let forked = || {
             let what = "a connection that was inherited by fork belongs to the parent";
@@ -111,7 +129,7 @@ impl End {
         if !taken {
             return Err(forked());
         }
-        self.owner.store(me, Relaxed);
+        self.own(me);
         Ok(())
     }
 }
@@ -122,7 +140,7 @@ impl Moving for End {
         let owner = self.owner.load(Relaxed);
         let departs = owner != GONE && self.lane().hand_over(self.role, owner, courier);
         if departs {
-            self.owner.store(GONE, Relaxed);
+            self.own(GONE);
         }
         departs
     }
@@ -130,7 +148,7 @@ impl Moving for End {
     fn come_back(&self, courier: u32) {
         let me = self.shared.segment().me();
         if self.lane().hand_over(self.role, courier, me) {
-            self.owner.store(me, Relaxed);
+            self.own(me);
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::raw::frame::FrameView;
 use crate::raw::wait::{Fence, Waited};
 use crate::sys::clock::Deadline;
-use crate::sys::{fork, letter};
+use crate::sys::letter;
 use crate::transfer;
 use crate::transfer::codec::Codec;
 
@@ -32,7 +32,6 @@ const LETTER_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct Inlet<T, C> {
     ring: Reader<T>,
     end: Arc<End>,
-    mark: fork::Mark,
     how: Fence,
     pub(super) socket: Option<Arc<OwnedFd>>,
     /// A message of several frames, as far as it has come.
@@ -73,7 +72,6 @@ impl<T, C> Inlet<T, C> {
         Ok(Self {
             ring: Reader::attach(&end)?,
             end,
-            mark: fork::Mark::new(),
             how,
             socket,
             long: Long::default(),
@@ -148,14 +146,12 @@ impl<T, C: Codec<T>> Inlet<T, C> {
 
     #[inline]
     fn receive_framed(&mut self, deadline: Option<Deadline>) -> Result<T, Cause> {
-        if let Reader::Frames(ring) = &mut self.ring
-            && self.long.state == Stage::None
-            && let Some(view) = ring.peek().map_err(Error::from)?
-            && view.flags == 0
+        if let Some(frame) = self.simple_frame()?
+            && let Reader::Frames(ring) = &mut self.ring
         {
             // Copied first: what is checked while it is decoded must not change meanwhile.
             self.scratch.clear();
-            self.scratch.extend_from_slice(payload(ring, &view));
+            self.scratch.extend_from_slice(payload(ring, &frame));
             ring.release();
             self.end.their_side().notify(self.how);
             return Ok(transfer::decode::<T, C>(&self.scratch, None)?);
@@ -200,6 +196,32 @@ impl<T, C: Codec<T>> Inlet<T, C> {
                 _ => return Err(lost()),
             }
         }
+    }
+
+    /// The frame of a message that is at hand in one frame and without handles, the usual case.
+    #[inline]
+    fn simple_frame(&mut self) -> Result<Option<FrameView>, Cause> {
+        match &mut self.ring {
+            Reader::Frames(ring) if self.long.state == Stage::None => {
+                let frame = ring.peek().map_err(Error::from)?;
+                Ok(frame.filter(|frame| frame.flags == 0))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Waits until a message is at hand; the frame it is in, unless it came in several, and its flags.
+    #[inline]
+    pub(super) fn peek(
+        &mut self,
+        deadline: Option<Deadline>,
+    ) -> Result<(Option<FrameView>, u8), Cause> {
+        self.check()?;
+        if let Some(frame) = self.simple_frame()? {
+            return Ok((Some(frame), 0));
+        }
+        let flags = self.wait_for_message(deadline)?;
+        Ok((self.frame()?, flags))
     }
 
     /// Waits until a whole framed message is at hand, and returns its flags.
@@ -255,6 +277,7 @@ impl<T, C: Codec<T>> Inlet<T, C> {
     }
 
     /// Passes over the message at hand; the handles that came with it are closed.
+    #[inline]
     pub(super) fn drop_message(&mut self, flags: u8) -> Result<(), Cause> {
         if flags & CARGO != 0 {
             let mut bytes = Vec::new();
@@ -275,9 +298,8 @@ impl<T, C: Codec<T>> Inlet<T, C> {
 
     #[inline]
     fn check(&mut self) -> Result<(), Cause> {
-        if !self.mark.is_here() || !self.end.is_owned() {
+        if !self.end.is_valid() {
             self.end.follow_fork()?;
-            self.mark = fork::Mark::new();
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::raw::lane::Side;
 use crate::raw::wait::{Fence, Waited};
 use crate::sys::clock::Deadline;
-use crate::sys::{fork, letter};
+use crate::sys::letter;
 use crate::transfer::cargo::Cargo;
 use crate::transfer::codec::Codec;
 use crate::transfer::{self};
@@ -27,7 +27,6 @@ const PIECES_IN_RING: usize = 8;
 pub(super) struct Outlet<T, C> {
     ring: Writer<T>,
     end: Arc<End>,
-    mark: fork::Mark,
     how: Fence,
     /// How many letters with fds were ever sent beside this lane, by whoever owned it.
     pub(super) letters: u64,
@@ -51,17 +50,7 @@ impl<T, C> Outlet<T, C> {
         }
         let ring = Writer::attach(&end)?;
         let piece = ring.piece(PIECES_IN_RING);
-        Ok(Self {
-            ring,
-            end,
-            mark: fork::Mark::new(),
-            how,
-            letters,
-            socket,
-            piece,
-            scratch: Vec::new(),
-            codec: PhantomData,
-        })
+        Ok(Self { ring, end, how, letters, socket, piece, scratch: Vec::new(), codec: PhantomData })
     }
 
     pub(super) fn end(&self) -> &Arc<End> {
@@ -259,17 +248,10 @@ impl<T, C: Codec<T>> Outlet<T, C> {
     /// Whether this half may send: it is this process's, and somebody will read.
     #[inline]
     pub(super) fn check(&mut self) -> Result<(), Cause> {
-        if !self.mark.is_here() || !self.end.is_owned() {
-            self.follow_fork()?;
+        if !self.end.is_valid() {
+            self.end.follow_fork()?;
         }
         if self.end.their_side().is_closed() { Err(self.disconnected()) } else { Ok(()) }
-    }
-
-    #[cold]
-    fn follow_fork(&mut self) -> Result<(), Cause> {
-        self.end.follow_fork()?;
-        self.mark = fork::Mark::new();
-        Ok(())
     }
 
     #[cold]

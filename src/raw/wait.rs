@@ -114,9 +114,6 @@ pub(crate) const BACKSTOP: Duration = Duration::from_millis(100);
 /// publisher's store buffer drains within microseconds; what is slower than this meets the backstop.
 const SETTLE: Duration = Duration::from_millis(1);
 
-/// Looks at the word between two looks at the clock: 32 of them take about 0.3 us.
-const LOOKS: u32 = 32;
-
 /// At most this many yields, which take 0.4 us each where nobody else wants the CPU.
 const YIELDS: u32 = 50;
 
@@ -192,18 +189,28 @@ fn epoch_of(terms: Terms<'_>) -> u32 {
     terms.epoch.word().load(at(Ordering::Acquire, "epoch-bumped"))
 }
 
+/// Looks some times in a row. True if `ready` said so.
+#[inline]
+fn look(ready: &mut impl FnMut() -> bool) -> bool {
+    for _ in 0..shim::LOOKS {
+        if ready() {
+            return true;
+        }
+        poll_pause();
+    }
+    false
+}
+
 /// Looks for as long as it is cheaper than to sleep. True if `ready` said so.
 fn linger(deadline: Deadline, ready: &mut impl FnMut() -> bool) -> bool {
-    if ready() {
+    // The first looks do without the clock, which costs as much as an answer takes to come.
+    if look(ready) {
         return true;
     }
     let (start, budget) = (Instant::now(), shim::spin_budget());
     while start.elapsed() < budget {
-        for _ in 0..LOOKS {
-            poll_pause();
-            if ready() {
-                return true;
-            }
+        if look(ready) {
+            return true;
         }
     }
     for _ in 0..YIELDS {

@@ -161,6 +161,8 @@ pub(crate) fn spin_budget() -> Duration {
     Duration::ZERO
 }
 
+pub(crate) const LOOKS: u32 = 1;
+
 pub(crate) const YIELD_BUDGET: Duration = Duration::ZERO;
 
 pub(crate) fn poll_pause() {

@@ -18,24 +18,21 @@ pub(crate) fn generation() -> u32 {
     }
 }
 
-/// Remembers in which process something was made, for a check that costs one load.
+/// The generation of this process, for a check that costs one load.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Mark {
-    page: &'static AtomicU32,
-    generation: u32,
-}
+pub(crate) struct Watch(&'static AtomicU32);
 
-impl Mark {
-    /// Marks this process.
+impl Watch {
     pub(crate) fn new() -> Self {
-        Self { generation: generation(), page: page() }
+        generation();
+        Self(page())
     }
 
-    /// Whether this is still the process that was marked, and not a fork of it.
+    /// What [`generation`] returned last in this process; 0 in a fork that has not asked yet.
     #[inline(always)]
-    pub(crate) fn is_here(self) -> bool {
-        // Relaxed: as in `generation`. A wiped page is no generation, hence no match.
-        self.page.load(Ordering::Relaxed) == self.generation
+    pub(crate) fn now(self) -> u32 {
+        // Relaxed: as in `generation`.
+        self.0.load(Ordering::Relaxed)
     }
 }
 
