@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 use std::cell::RefCell;
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -27,6 +28,9 @@ const NEVER: u32 = u32::MAX;
 pub(super) struct End {
     shared: Shared,
     role: Role,
+    /// Our side of the lane and the other one, so that every message finds them at one look.
+    ours: NonNull<Side>,
+    theirs: NonNull<Side>,
     /// As which participant we own it. Process-private; shared with the parcel it may leave in.
     owner: AtomicU32,
     /// In which generation of forks it is ours: the one word that every use looks at.
@@ -34,12 +38,22 @@ pub(super) struct End {
     watch: fork::Watch,
 }
 
+// SAFETY: the pointers lead into shared memory that `shared`, which is Send and Sync, keeps mapped;
+// a side is atomics.
+unsafe impl Send for End {}
+// SAFETY: as above.
+unsafe impl Sync for End {}
+
 impl End {
     /// The end whose side belongs to participant `owner`, which is this process.
     pub(super) fn new(shared: Shared, role: Role, owner: u32) -> Arc<Self> {
+        // SAFETY: as in `lane`.
+        let lane = unsafe { shared.get::<Lane>() };
+        let (ours, theirs) = (lane.side(role).into(), lane.other_side(role).into());
         let watch = fork::Watch::new();
         let valid_in = AtomicU32::new(watch.now());
-        Arc::new(Self { shared, role, owner: AtomicU32::new(owner), valid_in, watch })
+        let owner = AtomicU32::new(owner);
+        Arc::new(Self { shared, role, ours, theirs, owner, valid_in, watch })
     }
 
     /// Takes a side that has arrived in the hands of a courier.
@@ -72,13 +86,15 @@ impl End {
     /// The side where we wait.
     #[inline]
     pub(super) fn our_side(&self) -> &Side {
-        self.lane().side(self.role)
+        // SAFETY: a reference into the lane when it was made; `shared` keeps the lane mapped.
+        unsafe { self.ours.as_ref() }
     }
 
     /// The side where the peer waits, and which says whether he is still there.
     #[inline]
     pub(super) fn their_side(&self) -> &Side {
-        self.lane().other_side(self.role)
+        // SAFETY: as above.
+        unsafe { self.theirs.as_ref() }
     }
 
     /// How this process waits in this segment.
