@@ -164,15 +164,15 @@ impl<Out, In, C: Codec<In> + Framed> Connection<Out, In, C> {
     /// must be, and the message stays in the pipe.
     #[doc(alias = "BufferTooShort")]
     pub fn recv_bytes_into(&mut self, buffer: &mut [u8]) -> Result<usize, RecvError> {
-        let message = self.peek()?;
-        let length = message.len();
-        let Some(front) = buffer.get_mut(..length) else {
-            let what = format!("a message of {length} bytes for a buffer of {}", buffer.len());
-            return Err(RecvError::new(Error::new(ErrorKind::Limit, what).into()));
+        let Some(inlet) = &mut self.inlet else {
+            return Err(RecvError::new(one_way("receive")));
         };
-        front.copy_from_slice(&message);
-        message.consume()?;
-        Ok(length)
+        let length = inlet.receive_into(buffer).map_err(RecvError::new)?;
+        if length <= buffer.len() {
+            return Ok(length);
+        }
+        let what = format!("a message of {length} bytes for a buffer of {}", buffer.len());
+        Err(RecvError::new(Error::new(ErrorKind::Limit, what).into()))
     }
 
     /// Looks at the next message where it lies, waiting until there is one. It stays in the pipe

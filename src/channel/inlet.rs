@@ -15,15 +15,11 @@ use crate::transfer::codec::Codec;
 
 use super::end::End;
 use super::error::Cause;
+use super::long::{
+    BEGIN, CARGO, CONTINUE, LENGTH, Long, Stage, advance, beyond_end, look_for_begin,
+};
 use super::outlet::{disconnected, not_framed, not_slots};
 use super::ring::{Reader, payload};
-
-/// The frame's handles came in a letter, whose number is the last eight bytes of the message.
-pub(super) const CARGO: u8 = 1;
-/// The frame is the first of several, and begins with the length of the whole message, 8 bytes.
-pub(super) const BEGIN: u8 = 2;
-/// The frame goes on with a message that has begun. One that never ends is dropped by the next.
-pub(super) const CONTINUE: u8 = 4;
 
 /// How long a letter may take that was sent before the message it belongs to: it is there already.
 const LETTER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -38,29 +34,6 @@ pub(super) struct Inlet<T, C> {
     long: Long,
     scratch: Vec<u8>,
     codec: PhantomData<fn() -> C>,
-}
-
-/// A message in several frames.
-#[derive(Debug, Default)]
-struct Long {
-    bytes: Vec<u8>,
-    /// How many bytes are still to come.
-    missing: u64,
-    flags: u8,
-    state: Stage,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Stage {
-    /// No such message.
-    #[default]
-    None,
-    /// Some of it is in `bytes`.
-    Begun,
-    /// There was no memory for it: what is missing is passed over.
-    Skipped,
-    /// All of it is in `bytes`.
-    Whole,
 }
 
 impl<T, C> Inlet<T, C> {
@@ -276,6 +249,66 @@ impl<T, C: Codec<T>> Inlet<T, C> {
         self.drop_message(0)
     }
 
+    /// Receives one message into the front of `buffer`; its length, even if that is more than the
+    /// buffer has. Then the message stays.
+    ///
+    /// The pieces of a long message go where they belong at once, without being put together first.
+    pub(super) fn receive_into(&mut self, buffer: &mut [u8]) -> Result<usize, Cause> {
+        let deadline = Some(Deadline::NEVER);
+        self.check()?;
+        // Not bounded, but every turn takes a message that the writer began and gave up.
+        loop {
+            let begun = {
+                let Self { ring, end, long, how, .. } = self;
+                wait_for_writer(end, *how, deadline, || Ok(look_for_begin(ring, long)?))?
+            };
+            match begun {
+                Some(total) if total <= buffer.len() as u64 => {
+                    if self.fill(buffer, total as usize)? {
+                        return Ok(total as usize);
+                    }
+                }
+                _ => break,
+            }
+        }
+        let (frame, flags) = self.peek(deadline)?;
+        let message = self.bytes(frame, flags);
+        let length = message.len();
+        if let Some(front) = buffer.get_mut(..length) {
+            front.copy_from_slice(message);
+            self.drop_message(flags)?;
+        }
+        Ok(length)
+    }
+
+    /// Takes the frames of a long message of `total` bytes, the first of which is at hand. False if
+    /// the writer gave it up and began another one.
+    fn fill(&mut self, buffer: &mut [u8], total: usize) -> Result<bool, Cause> {
+        let Self { ring, end, how, .. } = self;
+        let Reader::Frames(ring) = ring else { return Err(not_framed().into()) };
+        let mut filled = 0;
+        let mut skip = LENGTH;
+        while filled < total {
+            let frame = wait_for_writer(end, *how, Some(Deadline::NEVER), || {
+                Ok(ring.peek().map_err(Error::from)?)
+            })?;
+            let is_first = skip > 0;
+            if is_first != (frame.flags & BEGIN != 0) || frame.flags & (BEGIN | CONTINUE) == 0 {
+                return Ok(false);
+            }
+            let piece = payload(ring, &frame).get(skip..).unwrap_or_default();
+            let Some(place) = buffer[..total].get_mut(filled..filled + piece.len()) else {
+                return Err(beyond_end().into());
+            };
+            place.copy_from_slice(piece);
+            filled += piece.len();
+            skip = 0;
+            ring.release();
+            end.their_side().notify(*how);
+        }
+        Ok(true)
+    }
+
     /// Passes over the message at hand; the handles that came with it are closed.
     #[inline]
     pub(super) fn drop_message(&mut self, flags: u8) -> Result<(), Cause> {
@@ -300,64 +333,6 @@ impl<T, C: Codec<T>> Inlet<T, C> {
     fn check(&mut self) -> Result<(), Cause> {
         if !self.end.is_valid() {
             self.end.follow_fork()?;
-        }
-        Ok(())
-    }
-}
-
-/// Takes in pieces of a long message until a whole message is at hand; its flags if it is.
-fn advance<T>(ring: &mut Reader<T>, long: &mut Long, end: &End, how: Fence) -> Result<Option<u8>> {
-    let Reader::Frames(ring) = ring else { return Err(not_framed()) };
-    // Not bounded, but every turn takes a frame that the writer had to send.
-    loop {
-        if long.state == Stage::Whole {
-            return Ok(Some(long.flags & CARGO));
-        }
-        let Some(view) = ring.peek()? else { return Ok(None) };
-        if view.flags & (BEGIN | CONTINUE) == 0 {
-            if long.state != Stage::None {
-                *long = Long::default();
-            }
-            return Ok(Some(view.flags & CARGO));
-        }
-        let piece = payload(ring, &view);
-        let taken =
-            if view.flags & BEGIN != 0 { long.begin(piece, view.flags) } else { long.go_on(piece) };
-        ring.release();
-        end.their_side().notify(how);
-        taken?;
-    }
-}
-
-impl Long {
-    fn begin(&mut self, piece: &[u8], flags: u8) -> Result<()> {
-        let corrupt = || Error::new(ErrorKind::Corrupt, "the first frame of a long message");
-        let (total, piece) = piece.split_first_chunk::<8>().ok_or_else(corrupt)?;
-        let total = u64::from_le_bytes(*total);
-        *self = Self { missing: total, flags, state: Stage::Begun, ..Self::default() };
-        let reserved = usize::try_from(total).map(|total| self.bytes.try_reserve_exact(total));
-        if !matches!(reserved, Ok(Ok(()))) {
-            self.state = Stage::Skipped;
-            self.missing = total.saturating_sub(piece.len() as u64);
-            let what = format!("receive a message of {total} bytes");
-            return Err(Error::new(ErrorKind::Memory, what));
-        }
-        self.go_on(piece)
-    }
-
-    fn go_on(&mut self, piece: &[u8]) -> Result<()> {
-        let missing = self.missing.checked_sub(piece.len() as u64);
-        let missing = missing.filter(|_| matches!(self.state, Stage::Begun | Stage::Skipped));
-        let Some(missing) = missing else {
-            *self = Self::default();
-            return Err(Error::new(ErrorKind::Corrupt, "a frame of no message, or beyond its end"));
-        };
-        self.missing = missing;
-        if self.state == Stage::Begun {
-            self.bytes.extend_from_slice(piece);
-        }
-        if missing == 0 {
-            self.state = if self.state == Stage::Begun { Stage::Whole } else { Stage::None };
         }
         Ok(())
     }

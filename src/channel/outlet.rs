@@ -15,7 +15,7 @@ use crate::transfer::{self};
 
 use super::end::End;
 use super::error::Cause;
-use super::inlet::{BEGIN, CARGO, CONTINUE};
+use super::long::{BEGIN, CARGO, CONTINUE};
 use super::ring::{Draft, Writer, draft};
 
 /// A longer message goes in pieces, each of which takes exactly this part of the ring. Then both
