@@ -95,7 +95,7 @@ impl Job {
             }
             let pid = process.pid();
             let end = process.join().map_or_else(|end| end.to_string(), |()| "returned".to_owned());
-            println!("worker-{number} (pid {pid}) {end} while it held {} files:", held.len());
+            println!("worker-{number} (pid {pid}): {end}, while it held {} files:", held.len());
             for path in &held {
                 println!("  {} is given to another worker", path.display());
             }
@@ -123,15 +123,16 @@ impl Job {
                     return false;
                 }
             }
-            if held.len() == WINDOW && self.kill_one.swap(false, Ordering::Relaxed) {
-                let _ = process.kill();
-            }
             if held.is_empty() {
                 return true;
             }
             let Ok(answer) = worker.recv() else { return false };
             let Some(path) = held.pop_front() else { return false };
             self.add(&path, answer);
+            // In the middle of its work: it has answered, and it holds more.
+            if !held.is_empty() && self.kill_one.swap(false, Ordering::Relaxed) {
+                let _ = process.kill();
+            }
         }
     }
 
