@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use crate::raw::blocks::State;
 use crate::raw::kind::Kind;
 use crate::raw::lane::Lane;
+use crate::raw::participants::{Participant, Reap};
 use crate::shim::Ordering::*;
 use crate::sys::lease;
 
@@ -39,14 +40,27 @@ impl Segment {
         }
         let Some(reap) = entry.claim(id, self.me(), |who| self.is_dead(who)) else { return false };
         let _gate = registry::gate();
+        self.bury(id, entry, &reap);
+        true
+    }
+
+    /// Gives back what a claimed corpse held, takes over whom it was reaping, and frees its entry.
+    fn bury(&self, id: u32, entry: &Participant, reap: &Reap) {
         self.sweep(id, true);
+        // Bounded: every claim makes one reaper less of those that are dead.
+        for (other, entry) in (0..).zip(self.participants()) {
+            if entry.is_reaped_by(id)
+                && let Some(reap) = entry.claim(other, self.me(), |who| who == id)
+            {
+                self.bury(other, entry, &reap);
+            }
+        }
         let epoch = self.death_epoch();
         // Release: who sees the new epoch sees what the sweep left. Paired by the reads in `wait`.
         epoch.word().fetch_add(1, Release);
         epoch.wake_all();
         // Last: a reaper that dies before this is followed by one who wakes again.
-        entry.finish(&reap);
-        true
+        entry.finish(reap);
     }
 
     /// Whether the kernel says that this participant is no more. When in doubt, it lives.
