@@ -39,6 +39,86 @@ fn assert_joined(mut out: Out, inn: &mut In) {
     assert_closed(inn);
 }
 
+#[test]
+fn both_ends_of_a_pipe_cross_in_one_parcel() {
+    type Ends = (Connection<u8, u8>, Connection<u8, u8>);
+    fn both((mut here, mut there): Ends) -> Ends {
+        here.send(1).unwrap();
+        assert_eq!(there.recv().unwrap(), 1);
+        there.send(2).unwrap();
+        (here, there)
+    }
+    watched("both_ends", || {
+        let (mut here, there) = Pipe::duplex().unwrap();
+        here.send(0).unwrap();
+        let (first, mut second) = (here, there);
+        assert_eq!(second.recv().unwrap(), 0);
+        let (mut here, mut there) = Process::spawn(both, (first, second)).unwrap().join().unwrap();
+        assert_eq!(here.recv().unwrap(), 2);
+        drop(here);
+        assert!(there.recv().unwrap_err().is_disconnected());
+    });
+}
+
+/// A reader whose parcel has the writer in it too, where nobody takes it out.
+struct Stowaway(In, Option<Out>);
+
+impl Serialize for Stowaway {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serde_json::to_string(&self.1).unwrap();
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Stowaway {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(In::deserialize(deserializer)?, None))
+    }
+}
+
+#[test]
+fn of_both_ends_in_one_parcel_the_one_that_nobody_takes_is_closed() {
+    fn reader(mut reader: Stowaway) -> bool {
+        reader.0.recv().unwrap_err().is_disconnected()
+    }
+    watched("stowaway", || {
+        let (out, inn) = Pipe::simplex().unwrap();
+        assert!(Process::spawn(reader, Stowaway(inn, Some(out))).unwrap().join().unwrap());
+        // And to somebody who is in the segment already.
+        let (mut here, mut there) = Pipe::simplex::<Stowaway>().unwrap();
+        let (out, inn) = Pipe::simplex().unwrap();
+        here.send(Stowaway(inn, Some(out))).unwrap();
+        assert!(reader(there.recv().unwrap()));
+    });
+}
+
+/// Dropped as soon as it has arrived.
+#[derive(Debug)]
+struct Dropped<T>(Option<T>);
+
+impl<T: Serialize> Serialize for Dropped<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.as_ref().unwrap().serialize(serializer)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Dropped<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        T::deserialize(deserializer).map(|_| Self(None))
+    }
+}
+
+#[test]
+fn of_both_ends_in_one_parcel_the_first_may_go_before_the_second_is_taken() {
+    fn second((_, mut inn): (Dropped<Out>, In)) -> bool {
+        inn.recv().unwrap_err().is_disconnected()
+    }
+    watched("first goes", || {
+        let (out, inn) = Pipe::simplex().unwrap();
+        assert!(Process::spawn(second, (Dropped(Some(out)), inn)).unwrap().join().unwrap());
+    });
+}
+
 /// Calls `body` when this process can open only so many more files.
 fn with_fds_left<R>(left: usize, body: impl FnOnce() -> R) -> R {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -103,5 +183,78 @@ fn without_fds_pipes_and_parcels_fail_whole_and_work_again() {
             assert!(other.recv().unwrap_err().is_disconnected());
         }
         assert_eq!(open_fds(), fds);
+    });
+}
+
+#[test]
+fn a_result_brings_a_connection_home() {
+    fn maker(first: u8) -> (In, Connection<Nothing, u64, Plain>) {
+        let (mut out, inn) = Pipe::simplex().unwrap();
+        out.send(first).unwrap();
+        let (mut plain, slots) = Pipe::builder().plain().slots(2).simplex().unwrap();
+        plain.send(7).unwrap();
+        (inn, slots)
+    }
+    watched("result", || {
+        let (mut inn, mut slots) = Process::spawn(maker, 5).unwrap().join().unwrap();
+        assert_eq!(inn.iter().collect::<Vec<_>>(), [5]);
+        assert_eq!(slots.iter().collect::<Vec<_>>(), [7]);
+    });
+}
+
+#[test]
+fn a_connection_goes_down_three_generations() {
+    fn descend((left, mut both): (u32, Connection<u32, u32>)) {
+        if left > 0 {
+            let child = Process::builder().daemon(false).spawn(descend, (left - 1, both)).unwrap();
+            return child.join().unwrap();
+        }
+        while let Ok(number) = both.recv() {
+            both.send(number + 1).unwrap();
+        }
+    }
+    watched("three generations", || {
+        let (mut here, there) = Pipe::duplex().unwrap();
+        here.send(1).unwrap();
+        let child = Process::builder().daemon(false).spawn(descend, (2, there)).unwrap();
+        assert_eq!(here.recv().unwrap(), 2);
+        here.send(10).unwrap();
+        assert_eq!(here.recv().unwrap(), 11);
+        drop(here);
+        child.join().unwrap();
+    });
+}
+
+#[test]
+fn two_thousand_moves_leave_nothing() {
+    type Ball = Connection<u32, u32>;
+    fn mirror(mut both: Connection<(Ball, usize), Ball>) -> usize {
+        let before = open_fds();
+        while let Ok(mut ball) = both.recv() {
+            let number = ball.recv().unwrap();
+            ball.send(number + 1).unwrap();
+            both.send((ball, open_fds())).unwrap();
+        }
+        open_fds().saturating_sub(before)
+    }
+    alone("two thousand moves", |()| {
+        let (mut here, there) = Pipe::duplex::<Ball, (Ball, usize)>().unwrap();
+        let process = Process::spawn(mirror, there).unwrap();
+        let (mut ball, mut other) = Pipe::duplex::<u32, u32>().unwrap();
+        let fds = open_fds();
+        let mut theirs = None;
+        // More than there are participants or blocks in a segment.
+        for round in 0..2000 {
+            other.send(round).unwrap();
+            here.send(ball).unwrap();
+            let (back, open) = here.recv().unwrap();
+            ball = back;
+            assert_eq!(other.recv().unwrap(), round + 1);
+            assert_eq!((open, open_fds()), (*theirs.get_or_insert(open), fds));
+        }
+        drop(here);
+        assert_eq!(process.join().unwrap(), 0);
+        ball.send(3).unwrap();
+        assert_eq!(other.recv().unwrap(), 3);
     });
 }

@@ -91,19 +91,6 @@ impl Segment {
         }
     }
 
-    /// Closes and gives back a block that came with a parcel and was wanted by nobody.
-    pub(crate) fn disown(&self, index: u32) {
-        let _gate = registry::gate();
-        let me = self.me();
-        let Some(block) = self.blocks().get(index as usize) else { return };
-        if block.state() == State::Live && block.is_held_by(me) && !self.is_counted(index) {
-            self.sweep_object(index, block.kind(), me, false);
-            if block.release(me, me) {
-                self.give_back(index);
-            }
-        }
-    }
-
     #[allow(unsafe_code)]
     fn sweep_object(&self, index: u32, kind: u32, id: u32, died: bool) {
         let Ok((at, length)) = self.locate(index) else { return };

@@ -99,9 +99,9 @@ fn a_parcel_that_arrives_at_home_finds_the_same_mapping() {
     let lease = courier.lease().try_clone_to_owned().unwrap();
     let id = courier.id();
     courier.send_off();
-    let (arrived, courier) = receive(segment.uuid(), lease, id).unwrap();
-    assert!(Arc::ptr_eq(&arrived, &segment));
-    let second = Shared::on(&arrived, object.block()).unwrap();
+    let courier = receive(segment.uuid(), lease, id).unwrap();
+    assert!(Arc::ptr_eq(courier.segment(), &segment));
+    let second = Shared::on(courier.segment(), object.block()).unwrap();
     drop(courier);
     drop(object);
     assert_eq!(segment.live_blocks(), 1);

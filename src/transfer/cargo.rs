@@ -211,9 +211,8 @@ fn append(manifest: &Manifest, bytes: &mut Vec<u8>) -> Result<()> {
 
 /// What this thread is unpacking.
 struct Incoming {
-    segments: Vec<(Arc<Segment>, u32)>,
-    /// Present for each segment that this process was in already.
-    couriers: Vec<Option<Courier>>,
+    /// One for each segment. What nobody took from him is closed when he is dropped.
+    couriers: Vec<Courier>,
     blocks: Vec<Option<(u32, u32)>>,
     fds: Vec<Option<OwnedFd>>,
 }
@@ -252,8 +251,9 @@ pub(crate) fn take_block(number: u32) -> Result<Arrival> {
     with_incoming(|incoming| {
         let taken = incoming.blocks.get_mut(number as usize).and_then(Option::take);
         let (segment, block) = taken.ok_or_else(malformed)?;
-        let (segment, courier) = incoming.segments.get(segment as usize).ok_or_else(malformed)?;
-        Ok(Arrival { shared: Shared::on(segment, block)?, courier: *courier })
+        let courier = incoming.couriers.get(segment as usize).ok_or_else(malformed)?;
+        let shared = Shared::on(courier.segment(), block)?;
+        Ok(Arrival { shared, courier: courier.id() })
     })
 }
 
@@ -300,32 +300,14 @@ impl Incoming {
         }
         let mut fds = fds.into_iter();
         let mut incoming = Self {
-            segments: Vec::new(),
             couriers: Vec::new(),
             blocks: manifest.blocks.into_iter().map(Some).collect(),
             fds: Vec::new(),
         };
         for ((uuid, courier), lease) in manifest.segments.into_iter().zip(fds.by_ref()) {
-            let (segment, arrived) = segment::receive(uuid, lease, courier)?;
-            incoming.segments.push((segment, courier));
-            incoming.couriers.push(arrived);
+            incoming.couriers.push(segment::receive(uuid, lease, courier)?);
         }
         incoming.fds = fds.map(Some).collect();
         Ok(incoming)
-    }
-}
-
-impl Drop for Incoming {
-    fn drop(&mut self) {
-        // Couriers of segments that we were in already sweep what was not taken when they drop.
-        // Where we have become the courier ourselves, what was not taken is ours to close.
-        for (segment, block) in self.blocks.drain(..).flatten() {
-            let index = segment as usize;
-            if let (Some((segment, _)), Some(None)) =
-                (self.segments.get(index), self.couriers.get(index))
-            {
-                segment.disown(block);
-            }
-        }
     }
 }
