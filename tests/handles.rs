@@ -39,6 +39,117 @@ fn assert_joined(mut out: Out, inn: &mut In) {
     assert_closed(inn);
 }
 
+/// Runs `body` in a copy of this process that was made behind the library's back.
+fn in_a_bare_fork(body: impl FnOnce()) {
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let ended = catch_unwind(AssertUnwindSafe(body));
+        unsafe { libc::_exit(i32::from(ended.is_err())) };
+    }
+    let mut status = 0;
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    assert_eq!(status, 0, "the copy failed");
+}
+
+#[test]
+fn an_inherited_handle_says_forked_and_the_parent_keeps_it() {
+    alone("inherited", |()| {
+        let (mut here, mut there) = Pipe::duplex::<u8, u8>().unwrap();
+        let (mut plain, mut slots) = Pipe::builder().plain().slots(4).simplex::<u8>().unwrap();
+        there.send(1).unwrap();
+        plain.send(2).unwrap();
+        let mut all = Some((here, plain));
+        in_a_bare_fork(|| {
+            let (mut here, mut plain) = all.take().unwrap();
+            assert_eq!(kind_of_send(&here.send(9)), Some(ErrorKind::Forked));
+            assert_eq!(kind_of_send(&plain.send(9)), Some(ErrorKind::Forked));
+            assert_eq!(kind_of_recv(here.recv()), Some(ErrorKind::Forked));
+            assert_eq!(kind_of_recv(here.poll(Duration::ZERO)), Some(ErrorKind::Forked));
+        });
+        (here, plain) = all.take().unwrap();
+        here.send(3).unwrap();
+        plain.send(4).unwrap();
+        assert_eq!((here.recv().unwrap(), there.recv().unwrap()), (1, 3));
+        assert_eq!((slots.recv().unwrap(), slots.recv().unwrap()), (2, 4));
+        drop((here, plain));
+        assert!(!there.recv().unwrap_err().is_peer_dead());
+        assert!(!slots.recv().unwrap_err().is_peer_dead());
+    });
+}
+
+#[test]
+fn an_inherited_handle_cannot_be_sent_away() {
+    alone("not to give", |()| {
+        let (out, mut inn) = Pipe::simplex::<u8>().unwrap();
+        let mut place = Some(out);
+        in_a_bare_fork(|| {
+            let (mut own, mut arrives) = Pipe::simplex::<Out>().unwrap();
+            let unsent = own.send(place.take().unwrap());
+            assert_eq!(kind_of_send(&unsent), Some(ErrorKind::Forked));
+            drop(unsent);
+            let (out, mut inn) = Pipe::simplex::<u8>().unwrap();
+            own.send(out).unwrap();
+            assert_joined(arrives.recv().unwrap(), &mut inn);
+        });
+        assert_joined(place.take().unwrap(), &mut inn);
+    });
+}
+
+#[test]
+fn a_copy_uses_what_it_captured_and_closes_it_at_the_end() {
+    alone("captured", |()| {
+        let (mut here, mut there) = Pipe::duplex::<u8, u8>().unwrap();
+        let answer = move || {
+            let number = there.recv().unwrap();
+            there.send(number + 1).unwrap();
+            number
+        };
+        let child = unsafe { Process::fork(answer) }.unwrap();
+        here.send(1).unwrap();
+        assert_eq!(here.recv().unwrap(), 2);
+        let end = here.recv().unwrap_err();
+        assert!(end.is_disconnected() && !end.is_peer_dead());
+        assert_eq!(child.join().unwrap(), 1);
+    });
+}
+
+/// The copy must not close the side under its parent's number: by then it is the copy's own.
+#[test]
+fn what_a_copy_drops_unused_is_closed_while_it_lives() {
+    alone("dropped in a copy", |()| {
+        let (out, mut inn) = Pipe::simplex::<u8>().unwrap();
+        let (mut tell, mut told) = Pipe::simplex::<()>().unwrap();
+        let drops = move || {
+            told.recv().unwrap();
+            drop(out);
+            told.recv().unwrap_err().is_disconnected()
+        };
+        let child = unsafe { Process::fork(drops) }.unwrap();
+        // Its parent has dropped what the copy captured.
+        tell.send(()).unwrap();
+        assert_closed(&mut inn);
+        drop(tell);
+        assert!(child.join().unwrap());
+    });
+}
+
+#[test]
+fn what_a_copy_captured_travels_on() {
+    alone("sent by a copy", |()| {
+        let (out, mut inn) = Pipe::simplex::<u8>().unwrap();
+        let (mut tell, mut told) = Pipe::simplex::<()>().unwrap();
+        let (mut on, mut arrives) = Pipe::simplex::<Out>().unwrap();
+        let sends = move || {
+            told.recv().unwrap();
+            on.send(out).unwrap();
+        };
+        let child = unsafe { Process::fork(sends) }.unwrap();
+        tell.send(()).unwrap();
+        child.join().unwrap();
+        assert_joined(arrives.recv().unwrap(), &mut inn);
+    });
+}
+
 #[test]
 fn both_ends_of_a_pipe_cross_in_one_parcel() {
     type Ends = (Connection<u8, u8>, Connection<u8, u8>);
@@ -116,6 +227,24 @@ fn of_both_ends_in_one_parcel_the_first_may_go_before_the_second_is_taken() {
     watched("first goes", || {
         let (out, inn) = Pipe::simplex().unwrap();
         assert!(Process::spawn(second, (Dropped(Some(out)), inn)).unwrap().join().unwrap());
+    });
+}
+
+#[test]
+fn a_handle_goes_into_a_parcel_once() {
+    #[derive(Deserialize)]
+    struct Twice(Out, #[serde(skip)] ());
+    impl Serialize for Twice {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            (&self.0, &self.0).serialize(serializer)
+        }
+    }
+    watched("twice", || {
+        let (mut here, _there) = Pipe::simplex::<Twice>().unwrap();
+        let (out, mut inn) = Pipe::simplex::<u8>().unwrap();
+        let unsent = here.send(Twice(out, ()));
+        assert_eq!(kind_of_send(&unsent), Some(ErrorKind::Misuse));
+        assert_joined(unsent.unwrap_err().into_inner().0, &mut inn);
     });
 }
 

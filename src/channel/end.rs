@@ -97,10 +97,13 @@ impl End {
             Error::new(ErrorKind::Forked, what)
         };
         let segment = self.shared.segment();
+        if !segment.is_ours() {
+            return Err(forked());
+        }
         // Relaxed: process-private.
         let owner = self.owner.load(Relaxed);
-        if !segment.is_ours() || owner == GONE {
-            return Err(forked());
+        if owner == GONE {
+            return Err(moved());
         }
         let me = segment.me();
         // The parent may have handed it over already, when it dropped its copy.
@@ -115,15 +118,16 @@ impl End {
     }
 }
 
+fn moved() -> Error {
+    Error::new(ErrorKind::Misuse, "a connection that has moved elsewhere")
+}
+
 impl Moving for End {
-    fn depart(&self, courier: u32) -> bool {
+    fn depart(&self, courier: u32) -> Result<()> {
+        self.follow_fork()?;
         // Relaxed: process-private; an end moves in the thread that has it.
-        let owner = self.owner.load(Relaxed);
-        let departs = owner != GONE && self.lane().hand_over(self.role, owner, courier);
-        if departs {
-            self.owner.store(GONE, Relaxed);
-        }
-        departs
+        let owner = self.owner.swap(GONE, Relaxed);
+        if self.lane().hand_over(self.role, owner, courier) { Ok(()) } else { Err(moved()) }
     }
 
     fn come_back(&self, courier: u32) {
@@ -136,11 +140,11 @@ impl Moving for End {
 
 impl Drop for End {
     fn drop(&mut self) {
-        // Relaxed: process-private.
-        let owner = self.owner.load(Relaxed);
-        if owner == GONE || !self.shared.segment().is_ours() {
+        if self.follow_fork().is_err() {
             return;
         }
+        // Relaxed: process-private.
+        let owner = self.owner.load(Relaxed);
         if let Some(child) = child_in(self.shared.segment()) {
             self.lane().hand_over(self.role, owner, child);
         } else {

@@ -32,6 +32,10 @@ pub(crate) struct Courier {
 impl Courier {
     /// Sends for a courier.
     pub(crate) fn new(segment: &Arc<Segment>) -> Result<Self> {
+        if !segment.is_ours() {
+            let what = "a handle that was inherited by fork belongs to the parent";
+            return Err(Error::new(ErrorKind::Forked, what));
+        }
         let what = || "open a segment once more, to pass it on".to_owned();
         let lease = memfd::reopen(segment.memory.as_fd()).context(what)?;
         let mut id = segment.join(lease.as_fd())?;

@@ -19,8 +19,8 @@ pub(crate) const HANDLES_MAX: usize = 1 << 16;
 
 /// A handle that only one process has at a time: it leaves here, and comes back if it cannot go.
 pub(crate) trait Moving: Send + Sync + std::fmt::Debug {
-    /// Hands the handle over to the courier. False if it was not ours to give.
-    fn depart(&self, courier: u32) -> bool;
+    /// Hands the handle over to the courier, if it is ours to give.
+    fn depart(&self, courier: u32) -> Result<()>;
     /// Takes it back from the courier.
     fn come_back(&self, courier: u32);
 }
@@ -102,9 +102,7 @@ pub(crate) fn put_block(shared: &Shared, moving: Option<Arc<dyn Moving>>) -> Res
         let courier = &cargo.couriers[segment as usize];
         courier.hold(shared.block());
         if let Some(moving) = moving {
-            if !moving.depart(courier.id()) {
-                return Err(Error::new(ErrorKind::Misuse, "a handle that has moved elsewhere"));
-            }
+            moving.depart(courier.id())?;
             cargo.moves.push((moving, courier.id()));
         }
         cargo.blocks.push((segment, shared.block()));
