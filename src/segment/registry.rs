@@ -39,6 +39,7 @@ pub(super) fn shut_gate() -> RwLockWriteGuard<'static, ()> {
 
 /// All live segments of this process.
 pub(super) fn all() -> Vec<Arc<Segment>> {
+    let _gate = gate();
     lock(&SEGMENTS).iter().filter_map(Weak::upgrade).collect()
 }
 
