@@ -151,6 +151,49 @@ fn what_a_copy_captured_travels_on() {
 }
 
 #[test]
+fn copies_that_die_at_once_close_what_they_captured() {
+    alone("short-lived copies", |()| {
+        for _ in 0..100 {
+            let (out, mut inn) = Pipe::simplex::<u8>().unwrap();
+            let dies = move || {
+                let _kept = &out;
+                unsafe { libc::raise(libc::SIGKILL) }
+            };
+            let child = unsafe { Process::fork(dies) }.unwrap();
+            assert_closed(&mut inn);
+            assert_eq!(child.join().unwrap_err().signal(), Some(libc::SIGKILL));
+        }
+    });
+}
+
+/// Panics when it is dropped in the process that made it.
+struct PanicsAtHome(u32);
+
+impl Drop for PanicsAtHome {
+    fn drop(&mut self) {
+        assert!(self.0 != std::process::id(), "at home");
+    }
+}
+
+#[test]
+fn a_capture_that_panics_on_its_way_out_bequeaths_nothing_more() {
+    alone("bequest", |()| {
+        let bomb = PanicsAtHome(std::process::id());
+        let (mut tell, mut told) = Pipe::simplex::<()>().unwrap();
+        let waits = move || {
+            let _bomb = &bomb;
+            let _ = told.recv();
+        };
+        let forked = catch_unwind(AssertUnwindSafe(|| drop(unsafe { Process::fork(waits) })));
+        assert!(forked.is_err());
+        let (out, mut inn) = Pipe::simplex::<u8>().unwrap();
+        drop(out);
+        assert_closed(&mut inn);
+        tell.send(()).unwrap();
+    });
+}
+
+#[test]
 fn both_ends_of_a_pipe_cross_in_one_parcel() {
     type Ends = (Connection<u8, u8>, Connection<u8, u8>);
     fn both((mut here, mut there): Ends) -> Ends {

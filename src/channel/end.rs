@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::lane::{Lane, Role, Side};
 use crate::raw::wait::{Fence, Terms};
-use crate::segment::{Segment, Shared};
+use crate::segment::{Courier, Segment, Shared};
 use crate::shim::{AtomicU32, Ordering::*};
 use crate::sys::clock::Deadline;
 use crate::transfer::cargo::Moving;
@@ -154,20 +154,30 @@ impl Drop for End {
 }
 
 thread_local! {
-    /// While the parent drops what a forked child has got: the child's number in each segment.
-    static HEIR: RefCell<Vec<(Arc<Segment>, u32)>> = const { RefCell::new(Vec::new()) };
+    /// While the parent drops what a forked child has got: who the child is in each segment.
+    static HEIR: RefCell<Vec<Courier>> = const { RefCell::new(Vec::new()) };
 }
 
 fn child_in(segment: &Arc<Segment>) -> Option<u32> {
     let found = HEIR.with_borrow(|heir| {
-        heir.iter().find(|(own, _)| Arc::ptr_eq(own, segment)).map(|(_, child)| *child)
+        heir.iter().find(|child| Arc::ptr_eq(child.segment(), segment)).map(Courier::id)
     });
     found
 }
 
 /// Drops `inherited`, handing the ends in it to a forked child instead of closing them.
-pub(crate) fn bequeath<T>(inherited: T, child: Vec<(Arc<Segment>, u32)>) {
-    let before = HEIR.replace(child);
+pub(crate) fn bequeath<T>(inherited: T, child: Vec<Courier>) {
+    let _bequest = Bequest { before: HEIR.replace(child) };
     drop(inherited);
-    HEIR.set(before);
+}
+
+/// Ends with the drop of what is bequeathed, also if that panics.
+struct Bequest {
+    before: Vec<Courier>,
+}
+
+impl Drop for Bequest {
+    fn drop(&mut self) {
+        HEIR.set(std::mem::take(&mut self.before));
+    }
 }

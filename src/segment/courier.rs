@@ -75,6 +75,11 @@ impl Courier {
 
     /// His parcel is on its way, with a copy of his lease: from now on it is the receiver's business.
     pub(crate) fn send_off(mut self) {
+        self.let_go();
+    }
+
+    /// Somebody else answers for him from now on; only his lease is ours, until he is dropped.
+    pub(super) fn let_go(&mut self) {
         self.is_gone = true;
     }
 
