@@ -291,6 +291,46 @@ fn a_handle_goes_into_a_parcel_once() {
     });
 }
 
+/// Each refusal left a letter in the socket, until there was no room for those with a message.
+#[test]
+fn handles_that_found_no_room_do_not_clog_the_pipe() {
+    watched("clogged", || {
+        let (mut here, mut there) = Pipe::builder().capacity(256).simplex::<Option<Out>>().unwrap();
+        let (out, mut inn) = Pipe::simplex::<u8>().unwrap();
+        while here.try_send(None).is_ok() {}
+        let mut message = Some(out);
+        for _ in 0..1000 {
+            let unsent = here.try_send(message).unwrap_err();
+            assert!(unsent.is_full(), "{unsent}");
+            message = unsent.into_inner();
+        }
+        while there.try_recv().is_ok() {}
+        here.send_timeout(message, Duration::from_secs(30)).unwrap();
+        assert_joined(there.recv().unwrap().unwrap(), &mut inn);
+    });
+}
+
+#[test]
+fn a_long_message_with_handles_that_was_given_up_leaves_nothing() {
+    watched("given up", || {
+        let (mut here, mut there) =
+            Pipe::builder().capacity(512).simplex::<(Vec<u8>, Out)>().unwrap();
+        let (out, mut inn) = Pipe::simplex::<u8>().unwrap();
+        let mut message = (vec![7; 10_000], out);
+        for _ in 0..1000 {
+            let unsent = here.send_timeout(message, Duration::ZERO).unwrap_err();
+            assert!(unsent.is_timeout(), "{unsent}");
+            message = unsent.into_inner();
+            assert!(there.try_recv().unwrap_err().is_empty());
+        }
+        let sender = std::thread::spawn(move || here.send(message).unwrap());
+        let (bytes, out) = there.recv().unwrap();
+        assert_eq!(bytes, vec![7; 10_000]);
+        assert_joined(out, &mut inn);
+        sender.join().unwrap();
+    });
+}
+
 /// Calls `body` when this process can open only so many more files.
 fn with_fds_left<R>(left: usize, body: impl FnOnce() -> R) -> R {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
