@@ -18,8 +18,12 @@ use super::error::Cause;
 use super::inlet::{BEGIN, CARGO, CONTINUE};
 use super::ring::{Draft, Writer, draft};
 
-/// A longer message is sent in pieces of this part of the ring, so that both sides copy at once.
-const PIECES_IN_RING: u64 = 4;
+/// A message of more than a quarter of the ring is sent in such pieces, so that both sides copy at
+/// once: the longest frame, which takes half of the ring, is this many of them.
+const LONGEST_IN_PIECES: u64 = 2;
+/// The first piece begins with the length of the message, eight bytes. A ring that has no room for
+/// this is not one of ours.
+const PIECE_MIN: u64 = 16;
 
 /// The sending half of a connection.
 pub(super) struct Outlet<T, C> {
@@ -195,7 +199,8 @@ impl<T, C: Codec<T>> Outlet<T, C> {
         flags: u8,
         deadline: Option<Deadline>,
     ) -> Result<(), Cause> {
-        let piece = (self.end.lane().geometry().capacity.min(1 << 30) / PIECES_IN_RING) as usize;
+        let Writer::Frames(ring) = &self.ring else { return Err(not_framed().into()) };
+        let piece = (ring.longest() / LONGEST_IN_PIECES).max(PIECE_MIN) as usize;
         if bytes.len() <= piece || deadline.is_none() {
             let mut draft = self.draft(bytes.len(), deadline)?;
             draft.bytes().copy_from_slice(bytes);
@@ -302,4 +307,22 @@ pub(super) fn not_slots() -> Error {
 
 pub(super) fn not_framed() -> Error {
     Error::new(ErrorKind::Misuse, "bytes on a pipe that carries plain values")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::channel::Pipe;
+    use crate::raw::lane::Geometry;
+
+    #[test]
+    fn a_scribbled_geometry_changes_no_pipe_that_is_attached() {
+        for capacity in [0, 1, 33, u64::MAX] {
+            let (mut here, mut there) = Pipe::duplex::<(), ()>().unwrap();
+            let end = here.outlet.as_ref().unwrap().end();
+            let owner = end.our_side().owner().unwrap();
+            end.lane().prepare(Geometry { slot: None, capacity, fingerprint: 0 }, owner);
+            here.send_bytes(&[7; 40_000]).unwrap();
+            assert_eq!(there.recv_bytes().unwrap(), [7; 40_000]);
+        }
+    }
 }
