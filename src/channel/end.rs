@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::lane::{Lane, Role, Side};
 use crate::raw::wait::{Fence, Terms};
-use crate::segment::{Segment, Shared};
+use crate::segment::{Courier, Segment, Shared};
 use crate::shim::{AtomicU32, Ordering::*};
 use crate::sys::clock::Deadline;
 use crate::sys::fork;
@@ -132,10 +132,13 @@ impl End {
             Error::new(ErrorKind::Forked, what)
         };
         let segment = self.shared.segment();
+        if !segment.is_ours() {
+            return Err(forked());
+        }
         // Relaxed: process-private.
         let owner = self.owner.load(Relaxed);
-        if !segment.is_ours() || owner == GONE {
-            return Err(forked());
+        if owner == GONE {
+            return Err(moved());
         }
         let me = segment.me();
         // The parent may have handed it over already, when it dropped its copy.
@@ -150,15 +153,20 @@ impl End {
     }
 }
 
+fn moved() -> Error {
+    Error::new(ErrorKind::Misuse, "a connection that has moved elsewhere")
+}
+
 impl Moving for End {
-    fn depart(&self, courier: u32) -> bool {
+    fn depart(&self, courier: u32) -> Result<()> {
+        self.follow_fork()?;
         // Relaxed: process-private; an end moves in the thread that has it.
         let owner = self.owner.load(Relaxed);
-        let departs = owner != GONE && self.lane().hand_over(self.role, owner, courier);
-        if departs {
-            self.own(GONE);
+        if owner == GONE || !self.lane().hand_over(self.role, owner, courier) {
+            return Err(moved());
         }
-        departs
+        self.own(GONE);
+        Ok(())
     }
 
     fn come_back(&self, courier: u32) {
@@ -171,11 +179,11 @@ impl Moving for End {
 
 impl Drop for End {
     fn drop(&mut self) {
-        // Relaxed: process-private.
-        let owner = self.owner.load(Relaxed);
-        if owner == GONE || !self.shared.segment().is_ours() {
+        if self.follow_fork().is_err() {
             return;
         }
+        // Relaxed: process-private.
+        let owner = self.owner.load(Relaxed);
         if let Some(child) = child_in(self.shared.segment()) {
             self.lane().hand_over(self.role, owner, child);
         } else {
@@ -185,19 +193,29 @@ impl Drop for End {
 }
 
 thread_local! {
-    /// While the parent drops what a forked child has got: the child's number in each segment.
-    static HEIR: RefCell<Vec<(Arc<Segment>, u32)>> = const { RefCell::new(Vec::new()) };
+    /// While the parent drops what a forked child has got: who the child is in each segment.
+    static HEIR: RefCell<Vec<Courier>> = const { RefCell::new(Vec::new()) };
 }
 
 fn child_in(segment: &Arc<Segment>) -> Option<u32> {
     HEIR.with_borrow(|heir| {
-        heir.iter().find(|(own, _)| Arc::ptr_eq(own, segment)).map(|(_, child)| *child)
+        heir.iter().find(|child| Arc::ptr_eq(child.segment(), segment)).map(Courier::id)
     })
 }
 
 /// Drops `inherited`, handing the ends in it to a forked child instead of closing them.
-pub(crate) fn bequeath<T>(inherited: T, child: Vec<(Arc<Segment>, u32)>) {
-    let before = HEIR.replace(child);
+pub(crate) fn bequeath<T>(inherited: T, child: Vec<Courier>) {
+    let _bequest = Bequest { before: HEIR.replace(child) };
     drop(inherited);
-    HEIR.set(before);
+}
+
+/// Ends with the drop of what is bequeathed, also if that panics.
+struct Bequest {
+    before: Vec<Courier>,
+}
+
+impl Drop for Bequest {
+    fn drop(&mut self) {
+        HEIR.set(std::mem::take(&mut self.before));
+    }
 }

@@ -132,8 +132,9 @@ impl<T, C: Codec<T>> Outlet<T, C> {
         sent
     }
 
-    /// Sends bytes whose handles travel beside them: first the letter with the fds, then the bytes
-    /// that name it. A letter whose bytes never came is passed over by the reader.
+    /// Sends bytes whose handles travel beside them: first the letter with the fds, then the frame
+    /// that ends the message and names it. Only a death in between leaves a letter without a
+    /// message, which the reader passes over: many of them would fill the socket.
     #[cold]
     fn send_with(
         &mut self,
@@ -141,32 +142,35 @@ impl<T, C: Codec<T>> Outlet<T, C> {
         bytes: &mut Vec<u8>,
         deadline: Option<Deadline>,
     ) -> Result<(), Cause> {
+        let number = self.letters;
+        self.letters += 1;
+        bytes.extend_from_slice(&number.to_le_bytes());
+        let letter = |outlet: &mut Self| outlet.send_letter(number, &cargo, deadline);
+        self.send_behind(letter, bytes, CARGO, deadline)?;
+        cargo.commit();
+        Ok(())
+    }
+
+    fn send_letter(
+        &mut self,
+        number: u64,
+        cargo: &Cargo,
+        deadline: Option<Deadline>,
+    ) -> Result<(), Cause> {
         let Some(socket) = &self.socket else {
             let what = "a handle in a message of a pipe that was made without a socket for them";
             return Err(Error::new(ErrorKind::Misuse, what).into());
         };
-        let number = self.letters;
-        self.letters += 1;
-        bytes.extend_from_slice(&number.to_le_bytes());
         let until = deadline.unwrap_or(Deadline::after(std::time::Duration::ZERO));
         match letter::send(socket.as_fd(), &number.to_le_bytes(), &cargo.fds(), until) {
-            Ok(()) => {}
             Err(cause) if cause.kind() == std::io::ErrorKind::TimedOut => {
-                return Err(if deadline.is_some() { Cause::TimedOut } else { Cause::WouldBlock });
+                Err(if deadline.is_some() { Cause::TimedOut } else { Cause::WouldBlock })
             }
             Err(cause) if cause.kind() == std::io::ErrorKind::BrokenPipe => {
-                return Err(self.disconnected());
+                Err(self.disconnected())
             }
-            Err(cause) => {
-                return Err(Err::<(), _>(cause)
-                    .context(|| "send the fds of the handles in a message".to_owned())
-                    .unwrap_err()
-                    .into());
-            }
+            sent => Ok(sent.context(|| "send the fds of the handles in a message".to_owned())?),
         }
-        self.send_bytes(bytes, CARGO, deadline)?;
-        cargo.commit();
-        Ok(())
     }
 
     /// Sends bytes as one message: in one frame, or in pieces if they are many.
@@ -177,16 +181,30 @@ impl<T, C: Codec<T>> Outlet<T, C> {
         flags: u8,
         deadline: Option<Deadline>,
     ) -> Result<(), Cause> {
+        self.send_behind(|_| Ok(()), bytes, flags, deadline)
+    }
+
+    /// Sends bytes; `prepare` is called when there is room for all, and nothing can fail behind it.
+    #[inline]
+    fn send_behind(
+        &mut self,
+        prepare: impl FnOnce(&mut Self) -> Result<(), Cause>,
+        bytes: &[u8],
+        flags: u8,
+        deadline: Option<Deadline>,
+    ) -> Result<(), Cause> {
         if bytes.len() > self.piece && deadline.is_some() {
-            return self.send_in_pieces(bytes, flags, deadline);
+            return self.send_in_pieces(prepare, bytes, flags, deadline);
         }
         let mut draft = self.draft(bytes.len(), deadline)?;
         draft.bytes().copy_from_slice(bytes);
+        prepare(self)?;
         self.commit(draft, bytes.len(), flags)
     }
 
     fn send_in_pieces(
         &mut self,
+        prepare: impl FnOnce(&mut Self) -> Result<(), Cause>,
         bytes: &[u8],
         flags: u8,
         deadline: Option<Deadline>,
@@ -198,12 +216,16 @@ impl<T, C: Codec<T>> Outlet<T, C> {
         draft.bytes()[..total.len()].copy_from_slice(&total);
         draft.bytes()[total.len()..].copy_from_slice(first);
         self.commit(draft, piece, flags | BEGIN)?;
-        for part in rest.chunks(piece) {
+        let (parts, last) = rest.split_at((rest.len() - 1) / piece * piece);
+        for part in parts.chunks(piece) {
             let mut draft = self.draft(part.len(), deadline)?;
             draft.bytes().copy_from_slice(part);
             self.commit(draft, part.len(), CONTINUE)?;
         }
-        Ok(())
+        let mut draft = self.draft(last.len(), deadline)?;
+        draft.bytes().copy_from_slice(last);
+        prepare(self)?;
+        self.commit(draft, last.len(), CONTINUE)
     }
 
     /// Finds room for one frame, waiting for it until `deadline`.
@@ -294,4 +316,22 @@ pub(super) fn not_slots() -> Error {
 
 pub(super) fn not_framed() -> Error {
     Error::new(ErrorKind::Misuse, "bytes on a pipe that carries plain values")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::channel::Pipe;
+    use crate::raw::lane::Geometry;
+
+    #[test]
+    fn a_scribbled_geometry_changes_no_pipe_that_is_attached() {
+        for capacity in [0, 1, 33, u64::MAX] {
+            let (mut here, mut there) = Pipe::duplex::<(), ()>().unwrap();
+            let end = here.outlet.as_ref().unwrap().end();
+            let owner = end.our_side().owner().unwrap();
+            end.lane().prepare(Geometry { slot: None, capacity, fingerprint: 0 }, owner);
+            here.send_bytes(&[7; 40_000]).unwrap();
+            assert_eq!(there.recv_bytes().unwrap(), [7; 40_000]);
+        }
+    }
 }

@@ -15,6 +15,8 @@
 //! ```
 //!
 //! Reaping may stop after any step: whoever comes next starts again, for every step is idempotent.
+//! Whoever reaps a reaper takes over its corpses before he frees its entry: the next participant
+//! there would be alive, and nobody could tell any more that their reaper is dead.
 
 use crate::shim::{AtomicU32, AtomicU64, Ordering::*, at, mutant};
 
@@ -90,6 +92,13 @@ impl Participant {
     pub(crate) fn is_occupied(&self) -> bool {
         // Relaxed: a hint about whom to ask the kernel for.
         self.word.load(Relaxed) & STATE != FREE
+    }
+
+    /// Whether this is a corpse that participant `reaper` claimed, and has not finished.
+    pub(crate) fn is_reaped_by(&self, reaper: u32) -> bool {
+        // Relaxed: a hint about whom to claim.
+        let seen = self.word.load(Relaxed);
+        seen & STATE == REAPING && (seen & REAPER) >> 8 == u64::from(reaper) + 1
     }
 
     /// Claims the corpse in this entry, number `id`, for `me`; `None` if there is none to claim.

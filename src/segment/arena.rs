@@ -192,11 +192,6 @@ impl Segment {
         if block.state() == State::Live { Kind::from_number(block.kind()) } else { None }
     }
 
-    /// Whether any handle of this process stands on the block.
-    pub(super) fn is_counted(&self, index: u32) -> bool {
-        self.books().holds.contains_key(&index)
-    }
-
     /// Blocks in use, for tests and for those who look.
     #[cfg(test)]
     pub(crate) fn live_blocks(&self) -> usize {

@@ -5,15 +5,17 @@
 //! that travels inside the message. If the message is lost, the kernel closes the description, the
 //! lease is free, and whoever looks next recovers the courier like any other dead participant.
 //!
-//! A process that is not yet in the segment becomes the courier when the parcel arrives. So the
-//! lease of a child is there before its first instruction.
+//! The receiver takes over from him, handle by handle, and dismisses him when the parcel is unpacked:
+//! what is still his then was wanted by nobody, and is closed. A process that is not yet in the
+//! segment enters it first; meanwhile the courier keeps everything, so it is there for a child
+//! before its first instruction.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::raw::participants::PARTICIPANTS_MAX;
-use crate::sys::{lease, memfd};
+use crate::sys::memfd;
 
 use super::{Segment, registry};
 
@@ -30,25 +32,20 @@ pub(crate) struct Courier {
 impl Courier {
     /// Sends for a courier.
     pub(crate) fn new(segment: &Arc<Segment>) -> Result<Self> {
+        if !segment.is_ours() {
+            let what = "a handle that was inherited by fork belongs to the parent";
+            return Err(Error::new(ErrorKind::Forked, what));
+        }
         let what = || "open a segment once more, to pass it on".to_owned();
         let lease = memfd::reopen(segment.memory.as_fd()).context(what)?;
-        let mut tries = 0..2;
-        while tries.next().is_some() {
-            for id in 0..PARTICIPANTS_MAX {
-                let entry = &segment.participants()[id as usize];
-                if entry.is_occupied() || !lease::hold(lease.as_fd(), id).context(what)? {
-                    continue;
-                }
-                if entry.join(std::process::id()) {
-                    return Ok(Self { segment: Arc::clone(segment), id, lease, is_gone: false });
-                }
-                lease::release(lease.as_fd(), id).context(what)?;
-            }
+        let mut id = segment.join(lease.as_fd())?;
+        if id.is_none() {
             // Full of corpses, perhaps.
             segment.recover();
+            id = segment.join(lease.as_fd())?;
         }
-        let what = format!("more than {PARTICIPANTS_MAX} processes and parcels in one segment");
-        Err(Error::new(ErrorKind::Limit, what))
+        let id = id.ok_or_else(too_many)?;
+        Ok(Self { segment: Arc::clone(segment), id, lease, is_gone: false })
     }
 
     /// The courier of a parcel that has arrived.
@@ -78,6 +75,11 @@ impl Courier {
 
     /// His parcel is on its way, with a copy of his lease: from now on it is the receiver's business.
     pub(crate) fn send_off(mut self) {
+        self.let_go();
+    }
+
+    /// Somebody else answers for him from now on; only his lease is ours, until he is dropped.
+    pub(super) fn let_go(&mut self) {
         self.is_gone = true;
     }
 
@@ -95,6 +97,11 @@ impl AsFd for BorrowedLease {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.lease.as_fd()
     }
+}
+
+pub(super) fn too_many() -> Error {
+    let what = format!("more than {PARTICIPANTS_MAX} processes and parcels in one segment");
+    Error::new(ErrorKind::Limit, what)
 }
 
 impl Drop for Courier {

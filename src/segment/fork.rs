@@ -30,16 +30,13 @@ pub(crate) fn before_fork() -> Result<Fork> {
 }
 
 impl Fork {
-    /// In the parent: the child answers for itself now. Returns its number in each segment.
-    pub(crate) fn in_parent(self) -> Vec<(Arc<Segment>, u32)> {
+    /// In the parent: the child answers for itself now. While the couriers are kept, so are the
+    /// child's leases, and what is handed to it comes to light even if it is dead already.
+    pub(crate) fn in_parent(self) -> Vec<Courier> {
         drop(self.gate);
-        let children = self
-            .couriers
-            .iter()
-            .map(|courier| (Arc::clone(courier.segment()), courier.id()))
-            .collect();
-        self.couriers.into_iter().for_each(Courier::send_off);
-        children
+        let mut couriers = self.couriers;
+        couriers.iter_mut().for_each(Courier::let_go);
+        couriers
     }
 
     /// In the parent, when there is no child after all.

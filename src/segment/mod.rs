@@ -18,7 +18,7 @@ mod shared;
 mod tests;
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -83,33 +83,50 @@ impl Segment {
         Ok(Arc::new(segment))
     }
 
-    /// Maps the memory behind `lease`, and becomes the participant whose lease it is.
-    fn adopt(lease: OwnedFd, id: u32) -> Result<Arc<Self>> {
+    /// Maps the memory behind the lease of a courier, and enters beside him.
+    fn enter(courier: BorrowedFd<'_>) -> Result<Arc<Self>> {
         let what = || "map a segment that came with a handle".to_owned();
-        let size = memfd::sealed_size(lease.as_fd()).context(what)?;
+        let size = memfd::sealed_size(courier).context(what)?;
         let corrupt =
             || Error::new(ErrorKind::Corrupt, "the header of a segment that was received");
-        if size < DATA_AT || id >= PARTICIPANTS_MAX {
+        if size < DATA_AT {
             return Err(corrupt());
         }
         let length = usize::try_from(size).map_err(|_| corrupt())?;
-        let mapping = Mapping::new(lease.as_fd(), length).context(what)?;
-        let mut segment = Self::new(0, lease, mapping, id);
+        let memory = memfd::reopen(courier).context(what)?;
+        let mapping = Mapping::new(memory.as_fd(), length).context(what)?;
+        let mut segment = Self::new(0, memory, mapping, 0);
+        // Until it has entered, it has nothing to leave.
+        let generation = std::mem::replace(&mut segment.generation, AtomicU32::new(0));
         let header = segment.header();
         // Relaxed: written before the memory travelled through the kernel.
-        let is_ours = header.magic.load(Relaxed) == MAGIC
+        let is_segment = header.magic.load(Relaxed) == MAGIC
             && header.abi.load(Relaxed) == ABI
-            && header.size.load(Relaxed) == size
-            && segment.participants()[id as usize].is_occupied();
-        if !is_ours {
-            // Somebody else's memory: leave without touching it.
-            segment.generation = AtomicU32::new(0);
+            && header.size.load(Relaxed) == size;
+        if !is_segment {
             return Err(corrupt());
         }
         let words = header.uuid.each_ref().map(|word| u128::from(word.load(Relaxed)));
         segment.uuid = words[0] | (words[1] << 64);
-        segment.participants()[id as usize].adopt(std::process::id());
+        let me = segment.join(segment.memory.as_fd())?.ok_or_else(courier::too_many)?;
+        segment.me = AtomicU32::new(me);
+        segment.generation = generation;
         Ok(Arc::new(segment))
+    }
+
+    /// Enters under the first number that is free, or not at all; `memory` has its lease then.
+    fn join(&self, memory: BorrowedFd<'_>) -> Result<Option<u32>> {
+        let what = || "take a lease on a segment".to_owned();
+        for (id, entry) in (0..).zip(self.participants()) {
+            if entry.is_occupied() || !lease::hold(memory, id).context(what)? {
+                continue;
+            }
+            if entry.join(std::process::id()) {
+                return Ok(Some(id));
+            }
+            lease::release(memory, id).context(what)?;
+        }
+        Ok(None)
     }
 
     fn new(uuid: u128, memory: OwnedFd, mapping: Mapping, me: u32) -> Self {

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use crate::raw::blocks::State;
 use crate::raw::kind::Kind;
 use crate::raw::lane::Lane;
+use crate::raw::participants::{Participant, Reap};
 use crate::shim::Ordering::*;
 use crate::sys::lease;
 
@@ -39,14 +40,27 @@ impl Segment {
         }
         let Some(reap) = entry.claim(id, self.me(), |who| self.is_dead(who)) else { return false };
         let _gate = registry::gate();
+        self.bury(id, entry, &reap);
+        true
+    }
+
+    /// Gives back what a claimed corpse held, takes over whom it was reaping, and frees its entry.
+    fn bury(&self, id: u32, entry: &Participant, reap: &Reap) {
         self.sweep(id, true);
+        // Bounded: every claim makes one reaper less of those that are dead.
+        for (other, entry) in (0..).zip(self.participants()) {
+            if entry.is_reaped_by(id)
+                && let Some(reap) = entry.claim(other, self.me(), |who| who == id)
+            {
+                self.bury(other, entry, &reap);
+            }
+        }
         let epoch = self.death_epoch();
         // Release: who sees the new epoch sees what the sweep left. Paired by the reads in `wait`.
         epoch.word().fetch_add(1, Release);
         epoch.wake_all();
         // Last: a reaper that dies before this is followed by one who wakes again.
-        entry.finish(&reap);
-        true
+        entry.finish(reap);
     }
 
     /// Whether the kernel says that this participant is no more. When in doubt, it lives.
@@ -73,19 +87,6 @@ impl Segment {
                         self.give_back(index);
                     }
                 }
-            }
-        }
-    }
-
-    /// Closes and gives back a block that came with a parcel and was wanted by nobody.
-    pub(crate) fn disown(&self, index: u32) {
-        let _gate = registry::gate();
-        let me = self.me();
-        let Some(block) = self.blocks().get(index as usize) else { return };
-        if block.state() == State::Live && block.is_held_by(me) && !self.is_counted(index) {
-            self.sweep_object(index, block.kind(), me, false);
-            if block.release(me, me) {
-                self.give_back(index);
             }
         }
     }

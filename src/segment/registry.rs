@@ -1,6 +1,6 @@
 //! The segments of this process: each is mapped once, however many handles stand on it.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
 };
@@ -39,6 +39,7 @@ pub(super) fn shut_gate() -> RwLockWriteGuard<'static, ()> {
 
 /// All live segments of this process.
 pub(super) fn all() -> Vec<Arc<Segment>> {
+    let _gate = gate();
     lock(&SEGMENTS).iter().filter_map(Weak::upgrade).collect()
 }
 
@@ -66,12 +67,8 @@ pub(super) fn add_arena(segment: &Arc<Segment>) {
 
 /// Takes in a segment that came with a parcel: the mapped one if it is mapped already.
 ///
-/// Returns the courier that held its objects on the way, unless this process has become him.
-pub(crate) fn receive(
-    uuid: u128,
-    lease: OwnedFd,
-    id: u32,
-) -> Result<(Arc<Segment>, Option<Courier>)> {
+/// Returns the courier that has held its objects on the way, and holds them as long as he is kept.
+pub(crate) fn receive(uuid: u128, lease: OwnedFd, id: u32) -> Result<Courier> {
     let _gate = gate();
     let mut segments = lock(&SEGMENTS);
     let known = segments
@@ -79,14 +76,13 @@ pub(crate) fn receive(
         .filter_map(Weak::upgrade)
         .find(|segment| segment.uuid == uuid && segment.is_ours());
     if let Some(segment) = known {
-        let courier = Courier::arrived(&segment, id, lease);
-        return Ok((segment, Some(courier)));
+        return Ok(Courier::arrived(&segment, id, lease));
     }
-    let segment = Segment::adopt(lease, id)?;
+    let segment = Segment::enter(lease.as_fd())?;
     if segment.uuid != uuid {
         return Err(Error::new(ErrorKind::Corrupt, "a segment that is not the one announced"));
     }
     segments.retain(|segment| segment.strong_count() > 0);
     segments.push(Arc::downgrade(&segment));
-    Ok((segment, None))
+    Ok(Courier::arrived(&segment, id, lease))
 }

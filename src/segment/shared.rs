@@ -88,6 +88,10 @@ impl Clone for Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
+        if !self.segment.is_ours() {
+            // Inherited by a fork that may have left the gate shut for ever.
+            return;
+        }
         let _gate = registry::gate();
         self.segment.unhold(self.block);
     }

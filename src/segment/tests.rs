@@ -99,9 +99,9 @@ fn a_parcel_that_arrives_at_home_finds_the_same_mapping() {
     let lease = courier.lease().try_clone_to_owned().unwrap();
     let id = courier.id();
     courier.send_off();
-    let (arrived, courier) = receive(segment.uuid(), lease, id).unwrap();
-    assert!(Arc::ptr_eq(&arrived, &segment));
-    let second = Shared::on(&arrived, object.block()).unwrap();
+    let courier = receive(segment.uuid(), lease, id).unwrap();
+    assert!(Arc::ptr_eq(courier.segment(), &segment));
+    let second = Shared::on(courier.segment(), object.block()).unwrap();
     drop(courier);
     drop(object);
     assert_eq!(segment.live_blocks(), 1);
@@ -160,4 +160,25 @@ fn scribbled_sizes_are_corrupt_and_never_out_of_range() {
 fn an_object_beyond_the_largest_block_is_an_error() {
     let error = allocate(1 << 50, Kind::Inert, |_, _| {}).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Limit);
+}
+
+/// The number of a dead reaper may be somebody else's by the time anybody looks for its corpses.
+#[test]
+fn a_reapers_own_corpses_are_not_forgotten_with_it() {
+    let object = large();
+    let segment = Arc::clone(object.segment());
+    let couriers: Vec<Courier> = (0..3).map(|_| Courier::new(&segment).unwrap()).collect();
+    let [reaper, first, second] = [0, 1, 2].map(|index: usize| couriers[index].id());
+    couriers[2].hold(object.block());
+    drop(object);
+    couriers.into_iter().for_each(Courier::send_off);
+    // The second dies while it reaps a corpse, and the reaper while it reaps the second.
+    let _ = segment.participants()[second as usize].claim(second, first, |_| true).unwrap();
+    let _ = segment.participants()[first as usize].claim(first, reaper, |_| true).unwrap();
+    assert!(segment.recover_one(reaper));
+    let next = Courier::new(&segment).unwrap();
+    assert_eq!(next.id(), reaper);
+    assert!(!segment.participants()[first as usize].is_occupied());
+    assert!(!segment.participants()[second as usize].is_occupied());
+    assert_eq!(segment.live_blocks(), 0);
 }

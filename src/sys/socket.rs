@@ -1,13 +1,13 @@
 //! Pairs of `SOCK_SEQPACKET` sockets and packets that carry fds (unix(7), `SCM_RIGHTS`).
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType,
-    recv, recvmsg, sendmsg, shutdown, socketpair,
+    AddressFamily, ControlMessage, MsgFlags, Shutdown, SockFlag, SockType, recv, sendmsg, shutdown,
+    socketpair,
 };
 
 use super::clock::Deadline;
@@ -87,37 +87,68 @@ pub(crate) fn next_length(socket: BorrowedFd<'_>, deadline: Deadline) -> io::Res
 }
 
 fn try_receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<Packet> {
-    let mut control = nix::cmsg_space!([RawFd; FDS_PER_PACKET_MAX]);
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
+    // A reset is told once, before what the peer had sent; then come its packets, or its end.
+    let is_passing =
+        |cause: &io::Error| matches!(cause.raw_os_error(), Some(libc::EINTR | libc::ECONNRESET));
     loop {
-        let mut parts = [IoSliceMut::new(bytes)];
-        let got = match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags) {
-            // A reset is told once, before what the peer had sent; then come its packets, or end.
-            Err(Errno::EINTR | Errno::ECONNRESET) => continue,
-            got => got?,
-        };
-        let length = got.bytes;
-        let cut = got.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC);
-        let mut fds = Vec::new();
-        if let Ok(messages) = got.cmsgs() {
-            for message in messages {
-                if let ControlMessageOwned::ScmRights(raw) = message {
-                    fds.extend(raw.into_iter().map(own));
-                }
-            }
+        match receive_message(socket, bytes) {
+            Err(cause) if is_passing(&cause) => {}
+            received => return received,
         }
-        if cut {
-            // The kernel drops fds that it cannot install: the process is at its limit.
-            return Err(io::Error::from_raw_os_error(libc::EMFILE));
-        }
-        return Ok(Packet { length, fds });
     }
 }
 
+/// One recvmsg(2). nix keeps the fds of a packet that was cut to itself, and so would leak them.
 #[allow(unsafe_code)]
-fn own(raw: RawFd) -> OwnedFd {
-    // SAFETY: the kernel has just installed `raw` for us with SCM_RIGHTS; nobody else owns it.
-    unsafe { OwnedFd::from_raw_fd(raw) }
+fn receive_message(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<Packet> {
+    const CONTROL: usize =
+        // SAFETY: computes a number.
+        unsafe { libc::CMSG_SPACE((FDS_PER_PACKET_MAX * size_of::<RawFd>()) as u32) } as usize;
+    // Words, for the alignment of a `cmsghdr`.
+    let mut control = [0_u64; CONTROL.div_ceil(8)];
+    let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    // SAFETY: a `msghdr` is integers and pointers that may be null.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&control);
+    let flags = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
+    // SAFETY: `message` describes `bytes` and `control`, which are borrowed for the call.
+    let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
+    let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
+    let fds = rights(&message);
+    if message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 {
+        // The kernel drops fds that it cannot install: the process is at its limit.
+        return Err(io::Error::from_raw_os_error(libc::EMFILE));
+    }
+    Ok(Packet { length, fds })
+}
+
+/// The fds that the kernel has just installed for the receiver of `message`.
+#[allow(unsafe_code)]
+fn rights(message: &libc::msghdr) -> Vec<OwnedFd> {
+    let mut fds = Vec::new();
+    // SAFETY: the kernel filled in `message`, whose control buffer is still there.
+    let mut next = unsafe { libc::CMSG_FIRSTHDR(message) };
+    // Not bounded, but the kernel wrote the row, and it ends with the buffer.
+    // SAFETY: null, or a header within the control buffer, which is aligned for one.
+    while let Some(header) = unsafe { next.as_ref() } {
+        if header.cmsg_level == libc::SOL_SOCKET && header.cmsg_type == libc::SCM_RIGHTS {
+            // SAFETY: the data of a header begins where CMSG_DATA says.
+            let first = unsafe { libc::CMSG_DATA(next) };
+            let size = header.cmsg_len - (first as usize - next as usize);
+            for index in 0..size / size_of::<RawFd>() {
+                // SAFETY: `cmsg_len` says that there are so many of them.
+                let raw = unsafe { first.cast::<RawFd>().add(index).read_unaligned() };
+                // SAFETY: installed for us with SCM_RIGHTS; nobody else owns it.
+                fds.push(unsafe { OwnedFd::from_raw_fd(raw) });
+            }
+        }
+        // SAFETY: as for the first.
+        next = unsafe { libc::CMSG_NXTHDR(message, next) };
+    }
+    fds
 }
 
 /// Waits until `socket` is ready for `what`, or its peer is gone, or `deadline` passes.

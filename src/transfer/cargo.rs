@@ -19,8 +19,8 @@ pub(crate) const HANDLES_MAX: usize = 1 << 16;
 
 /// A handle that only one process has at a time: it leaves here, and comes back if it cannot go.
 pub(crate) trait Moving: Send + Sync + std::fmt::Debug {
-    /// Hands the handle over to the courier. False if it was not ours to give.
-    fn depart(&self, courier: u32) -> bool;
+    /// Hands the handle over to the courier, if it is ours to give.
+    fn depart(&self, courier: u32) -> Result<()>;
     /// Takes it back from the courier.
     fn come_back(&self, courier: u32);
 }
@@ -103,9 +103,7 @@ pub(crate) fn put_block(shared: &Shared, moving: Option<Arc<dyn Moving>>) -> Res
         let courier = &cargo.couriers[segment as usize];
         courier.hold(shared.block());
         if let Some(moving) = moving {
-            if !moving.depart(courier.id()) {
-                return Err(Error::new(ErrorKind::Misuse, "a handle that has moved elsewhere"));
-            }
+            moving.depart(courier.id())?;
             cargo.moves.push((moving, courier.id()));
         }
         cargo.blocks.push((segment, shared.block()));
@@ -207,9 +205,8 @@ fn append(manifest: &Manifest, bytes: &mut Vec<u8>) -> Result<()> {
 
 /// What this thread is unpacking.
 struct Incoming {
-    segments: Vec<(Arc<Segment>, u32)>,
-    /// Present for each segment that this process was in already.
-    couriers: Vec<Option<Courier>>,
+    /// One for each segment. What nobody took from him is closed when he is dropped.
+    couriers: Vec<Courier>,
     blocks: Vec<Option<(u32, u32)>>,
     fds: Vec<Option<OwnedFd>>,
 }
@@ -248,8 +245,9 @@ pub(crate) fn take_block(number: u32) -> Result<Arrival> {
     with_incoming(|incoming| {
         let taken = incoming.blocks.get_mut(number as usize).and_then(Option::take);
         let (segment, block) = taken.ok_or_else(malformed)?;
-        let (segment, courier) = incoming.segments.get(segment as usize).ok_or_else(malformed)?;
-        Ok(Arrival { shared: Shared::on(segment, block)?, courier: *courier })
+        let courier = incoming.couriers.get(segment as usize).ok_or_else(malformed)?;
+        let shared = Shared::on(courier.segment(), block)?;
+        Ok(Arrival { shared, courier: courier.id() })
     })
 }
 
@@ -296,32 +294,14 @@ impl Incoming {
         }
         let mut fds = fds.into_iter();
         let mut incoming = Self {
-            segments: Vec::new(),
             couriers: Vec::new(),
             blocks: manifest.blocks.into_iter().map(Some).collect(),
             fds: Vec::new(),
         };
         for ((uuid, courier), lease) in manifest.segments.into_iter().zip(fds.by_ref()) {
-            let (segment, arrived) = segment::receive(uuid, lease, courier)?;
-            incoming.segments.push((segment, courier));
-            incoming.couriers.push(arrived);
+            incoming.couriers.push(segment::receive(uuid, lease, courier)?);
         }
         incoming.fds = fds.map(Some).collect();
         Ok(incoming)
-    }
-}
-
-impl Drop for Incoming {
-    fn drop(&mut self) {
-        // Couriers of segments that we were in already sweep what was not taken when they drop.
-        // Where we have become the courier ourselves, what was not taken is ours to close.
-        for (segment, block) in self.blocks.drain(..).flatten() {
-            let index = segment as usize;
-            if let (Some((segment, _)), Some(None)) =
-                (self.segments.get(index), self.couriers.get(index))
-            {
-                segment.disown(block);
-            }
-        }
     }
 }
