@@ -18,6 +18,7 @@ fn double(n: u64) -> u64 {
 }
 
 fn seconds(time: f64) {
+    // The sleep is the work that this child has to do.
     std::thread::sleep(Duration::from_secs_f64(time));
 }
 
@@ -414,40 +415,40 @@ fn a_dropped_process_is_left_alone_or_killed() {
     assert!(ends_within(killed.as_fd(), Duration::from_secs(50)));
 }
 
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Seen {
+    directory: String,
+    umask: u32,
+    variables: Vec<Option<String>>,
+    blocked: bool,
+    cpus: u32,
+    fds: Vec<String>,
+}
+/// What a child finds around it.
+fn look(_: ()) -> Seen {
+    let name =
+        |fd| std::fs::read_link(format!("/proc/self/fd/{fd}")).map(|f| f.display().to_string());
+    let mut set = unsafe { std::mem::zeroed() };
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), &raw mut set) };
+    Seen {
+        directory: std::env::current_dir().unwrap().display().to_string(),
+        umask: unsafe { libc::umask(0) },
+        variables: ["ADDED", "CHANGED", "PATH", "GIVEN", "MULTIPROC_CONTROL"]
+            .map(|name| std::env::var(name).ok().filter(|value| name != "PATH" || value.is_empty()))
+            .to_vec(),
+        blocked: unsafe { libc::sigismember(&raw const set, libc::SIGUSR2) } == 1,
+        cpus: {
+            let mut cpus: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+            unsafe { libc::sched_getaffinity(0, size_of_val(&cpus), &raw mut cpus) };
+            unsafe { libc::CPU_COUNT(&cpus) as u32 }
+        },
+        // Nothing but these, a control socket, and the directory that is being read.
+        fds: (0..3).map(|fd| name(fd).unwrap()).chain([open_fds().to_string()]).collect(),
+    }
+}
+
 #[test]
 fn surroundings_are_those_of_the_moment() {
-    #[derive(Debug, PartialEq, Serialize, Deserialize)]
-    struct Seen {
-        directory: String,
-        umask: u32,
-        variables: Vec<Option<String>>,
-        blocked: bool,
-        cpus: u32,
-        fds: Vec<String>,
-    }
-    fn look(_: ()) -> Seen {
-        let name =
-            |fd| std::fs::read_link(format!("/proc/self/fd/{fd}")).map(|f| f.display().to_string());
-        let mut set = unsafe { std::mem::zeroed() };
-        unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), &raw mut set) };
-        Seen {
-            directory: std::env::current_dir().unwrap().display().to_string(),
-            umask: unsafe { libc::umask(0) },
-            variables: ["ADDED", "CHANGED", "PATH", "GIVEN", "MULTIPROC_CONTROL"]
-                .map(|name| {
-                    std::env::var(name).ok().filter(|value| name != "PATH" || value.is_empty())
-                })
-                .to_vec(),
-            blocked: unsafe { libc::sigismember(&raw const set, libc::SIGUSR2) } == 1,
-            cpus: {
-                let mut cpus: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-                unsafe { libc::sched_getaffinity(0, size_of_val(&cpus), &raw mut cpus) };
-                unsafe { libc::CPU_COUNT(&cpus) as u32 }
-            },
-            // Nothing but these, a control socket, and the directory that is being read.
-            fds: (0..3).map(|fd| name(fd).unwrap()).chain([open_fds().to_string()]).collect(),
-        }
-    }
     alone("surroundings", |()| {
         let some = |text: &str| Some(text.to_owned());
         for method in [StartMethod::ForkServer, StartMethod::Spawn] {

@@ -20,6 +20,7 @@ fn double(n: u64) -> u64 {
 }
 
 fn for_ever(_: ()) {
+    // The sleep is the work that this child has to do.
     std::thread::sleep(Duration::from_secs(3600));
 }
 

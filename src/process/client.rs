@@ -7,8 +7,6 @@ use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::poll::PollFlags;
-
 use super::family::{Child, Family, lock};
 use super::hook;
 use super::job::{self, Birth, Hello, MAGIC, MAKE_CHILD, Made, Role};
@@ -119,7 +117,10 @@ impl Server {
         let trouble = |what: &str| Error::new(ErrorKind::Spawn, format!("fork server: {what}"));
         let socket = self.socket.as_fd();
         let deadline = Deadline::after(HANDSHAKE);
-        let both = [(socket, PollFlags::POLLIN), (self.process.pidfd.as_fd(), PollFlags::POLLIN)];
+        let both = [
+            (socket, socket::PollFlags::POLLIN),
+            (self.process.pidfd.as_fd(), socket::PollFlags::POLLIN),
+        ];
         let ready = socket::ready(&both, deadline).context(|| "wait for the server".to_owned())?;
         if ready.is_none() {
             return Err(trouble(

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::error::Error;
+use crate::sys::child;
 
 /// How a process ended.
 ///
@@ -33,13 +34,13 @@ impl ExitStatus {
     /// The code that the process exited with, if it was not killed.
     #[must_use]
     pub fn code(self) -> Option<i32> {
-        self.raw.filter(|raw| libc::WIFEXITED(*raw)).map(|raw| libc::WEXITSTATUS(raw))
+        child::exit_code(self.raw?)
     }
 
     /// The signal that killed the process, if one did.
     #[must_use]
     pub fn signal(self) -> Option<i32> {
-        self.raw.filter(|raw| libc::WIFSIGNALED(*raw)).map(|raw| libc::WTERMSIG(raw))
+        child::end_signal(self.raw?)
     }
 
     /// Whether the process exited with code 0.
@@ -51,7 +52,7 @@ impl ExitStatus {
     /// Whether the signal left a core dump.
     #[must_use]
     pub fn core_dumped(self) -> bool {
-        self.raw.is_some_and(|raw| libc::WIFSIGNALED(raw) && libc::WCOREDUMP(raw))
+        self.raw.is_some_and(child::has_dumped_core)
     }
 
     /// Python's `exitcode`: the code, or the signal with a minus sign.
@@ -85,9 +86,9 @@ struct Signal(i32);
 
 impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match nix::sys::signal::Signal::try_from(self.0) {
-            Ok(known) => f.write_str(known.as_str()),
-            Err(_) => write!(f, "signal {}", self.0),
+        match child::signal_name(self.0) {
+            Some(name) => f.write_str(name),
+            None => write!(f, "signal {}", self.0),
         }
     }
 }

@@ -4,7 +4,6 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use nix::poll::PollFlags;
 use serde::de::DeserializeOwned;
 
 use super::Process;
@@ -101,7 +100,7 @@ fn end_of(child: &Child, deadline: Deadline) -> Result<Option<ExitStatus>> {
     }
     let _mine = Unwatched::new(child)?;
     loop {
-        let ready = socket::ready(&[(child.pidfd.as_fd(), PollFlags::POLLIN)], deadline)
+        let ready = socket::ready(&[(child.pidfd.as_fd(), socket::PollFlags::POLLIN)], deadline)
             .context(|| format!("wait for {}", child.name))?;
         if ready.is_none() {
             return Ok(None);

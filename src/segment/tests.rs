@@ -1,5 +1,6 @@
 //! A courier is a participant like any process, so most of what happens between processes can be
 //! tried in one.
+#![allow(unsafe_code)]
 
 use std::sync::Arc;
 

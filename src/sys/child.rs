@@ -155,3 +155,23 @@ pub(crate) fn leave(code: i32) -> ! {
     // SAFETY: _exit may be called anywhere.
     unsafe { libc::_exit(code) }
 }
+
+/// The exit code in a raw status, if it is of a process that exited.
+pub(crate) fn exit_code(raw: i32) -> Option<i32> {
+    libc::WIFEXITED(raw).then(|| libc::WEXITSTATUS(raw))
+}
+
+/// The signal in a raw status, if it is of a process that one killed.
+pub(crate) fn end_signal(raw: i32) -> Option<i32> {
+    libc::WIFSIGNALED(raw).then(|| libc::WTERMSIG(raw))
+}
+
+/// Whether a raw status tells of a core dump.
+pub(crate) fn has_dumped_core(raw: i32) -> bool {
+    libc::WIFSIGNALED(raw) && libc::WCOREDUMP(raw)
+}
+
+/// The name of a signal, if it has one.
+pub(crate) fn signal_name(signal: i32) -> Option<&'static str> {
+    nix::sys::signal::Signal::try_from(signal).ok().map(nix::sys::signal::Signal::as_str)
+}

@@ -77,7 +77,9 @@ pub(crate) fn pairs(tree: &[Source]) -> Vec<Finding> {
     let mut ends: BTreeMap<String, usize> = BTreeMap::new();
     for source in tree.iter().filter(|source| is_above_shim(source)) {
         for call in calls(source).into_iter().filter(|call| call.door == "at") {
-            *ends.entry(call.label.unwrap_or_default()).or_default() += 1;
+            // An exchange that acquires and releases meets the next one of its kind.
+            let is_both = call.mutants.iter().any(|mutant| mutant.ends_with("/AcqRel"));
+            *ends.entry(call.label.unwrap_or_default()).or_default() += 1 + usize::from(is_both);
         }
     }
     for source in tree.iter().filter(|source| is_raw(source)) {

@@ -23,7 +23,8 @@ const ROOMS: &[(&str, u8)] = &[
 ];
 
 /// Process-private atomics: a model of shared memory has nothing to say about them.
-const PRIVATE_ATOMICS: &[&str] = &["AtomicBool", "AtomicPtr", "AtomicUsize", "Ordering"];
+const PRIVATE_ATOMICS: &[&str] =
+    &["AtomicBool", "AtomicI32", "AtomicPtr", "AtomicUsize", "Ordering"];
 
 /// From this room on a file may have process-private atomics.
 const PRIVATE_FROM: u8 = 3;
