@@ -192,11 +192,13 @@ fn epoch_of(terms: Terms<'_>) -> u32 {
 /// Looks some times in a row. True if `ready` said so.
 #[inline]
 fn look(ready: &mut impl FnMut() -> bool) -> bool {
-    for _ in 0..shim::LOOKS {
+    for look in 0..shim::LOOKS {
+        if look > 0 {
+            poll_pause();
+        }
         if ready() {
             return true;
         }
-        poll_pause();
     }
     false
 }
