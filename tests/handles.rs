@@ -273,6 +273,37 @@ fn of_both_ends_in_one_parcel_the_first_may_go_before_the_second_is_taken() {
     });
 }
 
+thread_local! {
+    static BESIDE: RefCell<Option<(Connection<Out, Nothing>, Out)>> = const { RefCell::new(None) };
+}
+
+/// Sends another handle on another pipe while it is packed itself.
+#[derive(Deserialize)]
+struct Busy(Out);
+
+impl Serialize for Busy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if let Some((mut on, other)) = BESIDE.take() {
+            on.send(other).unwrap();
+        }
+        self.0.serialize(serializer)
+    }
+}
+
+#[test]
+fn a_parcel_is_packed_in_the_middle_of_another() {
+    watched("nested", || {
+        let (outer, mut outer_inn) = Pipe::simplex::<u8>().unwrap();
+        let (inner, mut inner_inn) = Pipe::simplex::<u8>().unwrap();
+        let (on, mut beside) = Pipe::simplex::<Out>().unwrap();
+        let (mut here, mut there) = Pipe::simplex::<Busy>().unwrap();
+        BESIDE.set(Some((on, inner)));
+        here.send(Busy(outer)).unwrap();
+        assert_joined(there.recv().unwrap().0, &mut outer_inn);
+        assert_joined(beside.recv().unwrap(), &mut inner_inn);
+    });
+}
+
 #[test]
 fn a_handle_goes_into_a_parcel_once() {
     #[derive(Deserialize)]
@@ -288,6 +319,87 @@ fn a_handle_goes_into_a_parcel_once() {
         let unsent = here.send(Twice(out, ()));
         assert_eq!(kind_of_send(&unsent), Some(ErrorKind::Misuse));
         assert_joined(unsent.unwrap_err().into_inner().0, &mut inn);
+    });
+}
+
+/// A codec that panics when it is told to, with the handle packed or taken already.
+#[derive(Debug)]
+struct Shaky;
+
+thread_local! {
+    static PANICS: RefCell<bool> = const { RefCell::new(false) };
+}
+
+impl Framed for Shaky {}
+impl Codec<Out> for Shaky {
+    fn encode(value: &Out, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
+        <Serde as Codec<Out>>::encode(value, bytes)?;
+        assert!(!PANICS.take(), "while packing");
+        Ok(())
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Out, CodecError> {
+        let value = <Serde as Codec<Out>>::decode(bytes)?;
+        assert!(!PANICS.take(), "while unpacking");
+        Ok(value)
+    }
+}
+
+#[test]
+fn a_codec_that_panics_leaves_everything_usable() {
+    watched("shaky", || {
+        let (mut here, mut there) = Pipe::builder().codec::<Shaky>().simplex::<Out>().unwrap();
+        for _ in 0..3 {
+            let (out, mut inn) = Pipe::simplex::<u8>().unwrap();
+            PANICS.set(true);
+            assert!(catch_unwind(AssertUnwindSafe(|| here.send(out))).is_err());
+            assert_closed(&mut inn);
+            let (out, mut inn) = Pipe::simplex::<u8>().unwrap();
+            here.send(out).unwrap();
+            PANICS.set(true);
+            assert!(catch_unwind(AssertUnwindSafe(|| there.recv())).is_err());
+            assert_closed(&mut inn);
+            let (out, mut inn) = Pipe::simplex::<u8>().unwrap();
+            here.send(out).unwrap();
+            assert_joined(there.recv().unwrap(), &mut inn);
+        }
+    });
+}
+
+/// Decodes the handle, and then refuses if it was told to.
+#[derive(Debug, Serialize)]
+struct Fussy(Out, bool);
+
+impl<'de> Deserialize<'de> for Fussy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (out, refuses) = <(Out, bool)>::deserialize(deserializer)?;
+        if refuses { Err(serde::de::Error::custom("refused")) } else { Ok(Self(out, refuses)) }
+    }
+}
+
+#[test]
+fn a_handle_in_a_message_that_cannot_be_decoded_is_closed() {
+    watched("fussy", || {
+        let (mut here, mut there) = Pipe::simplex::<Fussy>().unwrap();
+        let (out, mut inn) = Pipe::simplex::<u8>().unwrap();
+        here.send(Fussy(out, true)).unwrap();
+        assert_eq!(kind_of_recv(there.recv()), Some(ErrorKind::Codec));
+        assert_closed(&mut inn);
+        let (out, mut inn) = Pipe::simplex::<u8>().unwrap();
+        here.send(Fussy(out, false)).unwrap();
+        assert_joined(there.recv().unwrap().0, &mut inn);
+    });
+}
+
+/// The reason of a failure belongs to the parcel that it happened to.
+#[test]
+fn an_error_does_not_outlive_its_parcel() {
+    watched("stale reason", || {
+        let (out, _inn) = Pipe::simplex::<u8>().unwrap();
+        serde_json::to_string(&out).unwrap_err();
+        let (mut here, mut there) = Pipe::simplex::<String>().unwrap();
+        here.send_bytes(&[3, 0xff, 0xff, 0xff]).unwrap();
+        assert_eq!(kind_of_recv(there.recv()), Some(ErrorKind::Codec));
     });
 }
 
