@@ -403,6 +403,24 @@ fn an_error_does_not_outlive_its_parcel() {
     });
 }
 
+#[test]
+fn a_batch_does_not_swallow_the_error_behind_it() {
+    watched("batch", || {
+        let (mut here, mut there) = Pipe::simplex::<String>().unwrap();
+        here.send("first".to_owned()).unwrap();
+        here.send_bytes(&[3, 0xff, 0xff, 0xff]).unwrap();
+        here.send("last".to_owned()).unwrap();
+        let mut batch = Vec::new();
+        assert_eq!(there.recv_batch(&mut batch, 9).unwrap(), 1);
+        assert!(there.poll(Duration::ZERO).unwrap());
+        assert_eq!(kind_of_recv(there.recv_batch(&mut batch, 9)), Some(ErrorKind::Codec));
+        assert_eq!(there.recv_batch(&mut batch, 9).unwrap(), 1);
+        assert_eq!(batch, ["first", "last"]);
+        assert_eq!(there.recv_batch(&mut batch, 0).unwrap(), 0);
+        here.send_batch(&mut Vec::new()).unwrap();
+    });
+}
+
 /// Each refusal left a letter in the socket, until there was no room for those with a message.
 #[test]
 fn handles_that_found_no_room_do_not_clog_the_pipe() {

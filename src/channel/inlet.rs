@@ -37,6 +37,8 @@ pub(super) struct Inlet<T, C> {
     pub(super) socket: Option<Arc<OwnedFd>>,
     /// A message of several frames, as far as it has come.
     long: Long,
+    /// What went wrong behind the last message of a batch; the next call tells.
+    owed: Option<Cause>,
     scratch: Vec<u8>,
     codec: PhantomData<fn() -> C>,
 }
@@ -77,6 +79,7 @@ impl<T, C> Inlet<T, C> {
             how,
             socket,
             long: Long::default(),
+            owed: None,
             scratch: Vec::new(),
             codec: PhantomData,
         })
@@ -116,6 +119,27 @@ impl<T, C: Codec<T>> Inlet<T, C> {
             return Ok(value);
         }
         self.receive_when_there(deadline)
+    }
+
+    /// Receives up to `most` framed messages that are there by now; waits for the first.
+    pub(super) fn receive_frames(
+        &mut self,
+        into: &mut Vec<T>,
+        most: usize,
+        deadline: Option<Deadline>,
+    ) -> Result<usize, Cause> {
+        for received in 0..most {
+            match self.receive(if received == 0 { deadline } else { None }) {
+                Ok(value) => into.push(value),
+                Err(cause) if received == 0 => return Err(cause),
+                Err(Cause::WouldBlock) => return Ok(received),
+                Err(cause) => {
+                    self.owed = Some(cause);
+                    return Ok(received);
+                }
+            }
+        }
+        Ok(most)
     }
 
     /// Receives up to `most` plain messages that are there by now; waits for the first.
@@ -187,6 +211,9 @@ impl<T, C: Codec<T>> Inlet<T, C> {
     /// Waits until a whole framed message is at hand, and returns its flags.
     pub(super) fn wait_for_message(&mut self, deadline: Option<Deadline>) -> Result<u8, Cause> {
         self.check()?;
+        if let Some(cause) = self.owed.take() {
+            return Err(cause);
+        }
         let Self { ring, end, long, how, .. } = self;
         wait_for_writer(end, *how, deadline, || Ok(advance(ring, long, end, *how)?))
     }
@@ -194,6 +221,9 @@ impl<T, C: Codec<T>> Inlet<T, C> {
     /// Whether a call to receive would return at once: there is a message, or there will be none.
     pub(super) fn poll(&mut self, deadline: Option<Deadline>) -> Result<bool, Cause> {
         self.check()?;
+        if self.owed.is_some() {
+            return Ok(true);
+        }
         let Self { ring, end, long, how, .. } = self;
         let polled = wait_for_writer(end, *how, deadline, || match ring {
             Reader::Slots(ring) => {
