@@ -461,6 +461,21 @@ fn a_long_message_with_handles_that_was_given_up_leaves_nothing() {
     });
 }
 
+/// The socket of a duplex pipe lives as long as the other half.
+#[test]
+fn an_unread_handle_is_closed_with_the_half_that_would_have_read_it() {
+    watched("unread", || {
+        let (mut here, there) = Pipe::duplex::<Out, u8>().unwrap();
+        let (out, mut inn) = Pipe::simplex::<u8>().unwrap();
+        here.send(out).unwrap();
+        let (mut tx, rx) = there.split();
+        drop(rx);
+        assert_closed(&mut inn);
+        tx.send(1).unwrap();
+        assert_eq!(here.recv().unwrap(), 1);
+    });
+}
+
 /// Calls `body` when this process can open only so many more files.
 fn with_fds_left<R>(left: usize, body: impl FnOnce() -> R) -> R {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -525,6 +540,30 @@ fn without_fds_pipes_and_parcels_fail_whole_and_work_again() {
             assert!(other.recv().unwrap_err().is_disconnected());
         }
         assert_eq!(open_fds(), fds);
+    });
+}
+
+#[test]
+fn a_message_beyond_memory_is_an_error_and_the_next_one_arrives() {
+    const LARGE: usize = 256 << 20;
+    fn writer(mut out: Connection<(), ()>) {
+        out.send_bytes(&vec![1; LARGE]).unwrap();
+        out.send_bytes(b"next").unwrap();
+    }
+    alone("out of memory", |()| {
+        let (mut here, there) = Pipe::duplex::<(), ()>().unwrap();
+        let process = Process::spawn(writer, there).unwrap();
+        let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+        let pages: u64 = pages.split(' ').next().unwrap().parse().unwrap();
+        let limit = libc::rlimit {
+            rlim_cur: pages * 4096 + LARGE as u64 / 2,
+            rlim_max: libc::RLIM_INFINITY,
+        };
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) }, 0);
+        assert_eq!(kind_of_recv(here.recv_bytes()), Some(ErrorKind::Memory));
+        assert_eq!(here.recv_bytes().unwrap(), b"next");
+        assert!(here.recv_bytes().unwrap_err().is_disconnected());
+        process.join().unwrap();
     });
 }
 

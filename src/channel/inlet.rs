@@ -9,7 +9,7 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::raw::frame::FrameView;
 use crate::raw::wait::{Fence, Waited};
 use crate::sys::clock::Deadline;
-use crate::sys::{fork, letter};
+use crate::sys::{fork, letter, socket};
 use crate::transfer;
 use crate::transfer::codec::Codec;
 
@@ -292,6 +292,18 @@ impl<T, C: Codec<T>> Inlet<T, C> {
             self.mark = fork::Mark::new();
         }
         Ok(())
+    }
+}
+
+/// The socket may live on with the other half, here or elsewhere; the handles that lie in it, and
+/// that nobody will read, must not.
+impl<T, C> Drop for Inlet<T, C> {
+    fn drop(&mut self) {
+        if self.end.close()
+            && let Some(socket) = &self.socket
+        {
+            socket::refuse(socket.as_fd());
+        }
     }
 }
 
