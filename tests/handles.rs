@@ -639,3 +639,66 @@ fn two_thousand_moves_leave_nothing() {
         assert_eq!(other.recv().unwrap(), 3);
     });
 }
+
+/// Each side of every ball is in the hands of a process that is killed, or on its way to it.
+#[test]
+fn jugglers_killed_at_random_leave_nothing() {
+    type Ball = Connection<u32, u32>;
+    fn juggle(mut both: Connection<Ball, Ball>) {
+        let mut hand: Vec<Ball> = Vec::new();
+        while let Ok(ball) = both.recv() {
+            let (left, right) = Pipe::duplex().unwrap();
+            hand.extend([ball, left]);
+            drop(right);
+            if both.send(hand.swap_remove(0)).is_err() {
+                return;
+            }
+            hand.truncate(1);
+        }
+    }
+    alone("jugglers", |()| {
+        drop(Pipe::duplex::<u32, u32>().unwrap());
+        Process::spawn(drop::<u8>, 1).unwrap().join().unwrap();
+        let room = room();
+        let fds = open_fds();
+        let seed = std::process::id();
+        println!("seed {seed}");
+        for round in 0..100_u32 {
+            let (mut here, there) = Pipe::duplex::<Ball, Ball>().unwrap();
+            let process = Process::spawn(juggle, there).unwrap();
+            let last = seed.wrapping_mul(round + 1) % 64;
+            let mut others = Vec::new();
+            for number in 0.. {
+                let (ball, other) = Pipe::duplex().unwrap();
+                others.push(other);
+                if here.send(ball).is_err() {
+                    break;
+                }
+                if number == last {
+                    process.kill().unwrap();
+                }
+                if number % 3 != 0 && here.recv().is_err() {
+                    break;
+                }
+            }
+            assert_eq!(process.join().unwrap_err().signal(), Some(libc::SIGKILL));
+            drop(here);
+            for mut other in others {
+                assert!(other.recv().unwrap_err().is_disconnected());
+            }
+        }
+        assert!(open_fds() <= fds, "{} fds, {fds} before", open_fds());
+        assert_eq!(self::room(), room);
+    });
+}
+
+/// How many pipes there is room for before there must be another segment.
+fn room() -> usize {
+    let fds = open_fds();
+    let pipe = || Pipe::duplex::<u8, u8>().unwrap();
+    let mut pipes = vec![pipe()];
+    while open_fds() == fds + 2 * pipes.len() {
+        pipes.push(pipe());
+    }
+    pipes.len()
+}
