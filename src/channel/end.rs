@@ -90,7 +90,8 @@ impl End {
         }
     }
 
-    /// Gives the side up, to a forked child if it is being bequeathed. True if it is closed by this.
+    /// Gives the side up: to a forked child if it is bequeathed, else for good. True if it is
+    /// closed by this.
     pub(super) fn close(&self) -> bool {
         if self.follow_fork().is_err() {
             return false;
