@@ -1,5 +1,5 @@
 //! Handles on unusual roads: through forks, out of parcels that fail, at limits, and back again.
-#![allow(unsafe_code, clippy::undocumented_unsafe_blocks, reason = "forks and limits")]
+#![allow(unsafe_code, clippy::undocumented_unsafe_blocks, clippy::result_large_err, reason = "forks and limits")]
 #![allow(missing_docs)]
 #![cfg(not(multiproc_loom))]
 
@@ -273,6 +273,37 @@ fn of_both_ends_in_one_parcel_the_first_may_go_before_the_second_is_taken() {
     });
 }
 
+thread_local! {
+    static BESIDE: RefCell<Option<(Connection<Out, Nothing>, Out)>> = const { RefCell::new(None) };
+}
+
+/// Sends another handle on another pipe while it is packed itself.
+#[derive(Deserialize)]
+struct Busy(Out);
+
+impl Serialize for Busy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if let Some((mut on, other)) = BESIDE.take() {
+            on.send(other).unwrap();
+        }
+        self.0.serialize(serializer)
+    }
+}
+
+#[test]
+fn a_parcel_is_packed_in_the_middle_of_another() {
+    watched("nested", || {
+        let (outer, mut outer_inn) = Pipe::simplex::<u8>().unwrap();
+        let (inner, mut inner_inn) = Pipe::simplex::<u8>().unwrap();
+        let (on, mut beside) = Pipe::simplex::<Out>().unwrap();
+        let (mut here, mut there) = Pipe::simplex::<Busy>().unwrap();
+        BESIDE.set(Some((on, inner)));
+        here.send(Busy(outer)).unwrap();
+        assert_joined(there.recv().unwrap().0, &mut outer_inn);
+        assert_joined(beside.recv().unwrap(), &mut inner_inn);
+    });
+}
+
 #[test]
 fn a_handle_goes_into_a_parcel_once() {
     #[derive(Deserialize)]
@@ -288,6 +319,105 @@ fn a_handle_goes_into_a_parcel_once() {
         let unsent = here.send(Twice(out, ()));
         assert_eq!(kind_of_send(&unsent), Some(ErrorKind::Misuse));
         assert_joined(unsent.unwrap_err().into_inner().0, &mut inn);
+    });
+}
+
+/// A codec that panics when it is told to, with the handle packed or taken already.
+#[derive(Debug)]
+struct Shaky;
+
+thread_local! {
+    static PANICS: RefCell<bool> = const { RefCell::new(false) };
+}
+
+impl Framed for Shaky {}
+impl Codec<Out> for Shaky {
+    fn encode(value: &Out, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
+        <Serde as Codec<Out>>::encode(value, bytes)?;
+        assert!(!PANICS.take(), "while packing");
+        Ok(())
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Out, CodecError> {
+        let value = <Serde as Codec<Out>>::decode(bytes)?;
+        assert!(!PANICS.take(), "while unpacking");
+        Ok(value)
+    }
+}
+
+#[test]
+fn a_codec_that_panics_leaves_everything_usable() {
+    watched("shaky", || {
+        let (mut here, mut there) = Pipe::builder().codec::<Shaky>().simplex::<Out>().unwrap();
+        for _ in 0..3 {
+            let (out, mut inn) = Pipe::simplex::<u8>().unwrap();
+            PANICS.set(true);
+            assert!(catch_unwind(AssertUnwindSafe(|| here.send(out))).is_err());
+            assert_closed(&mut inn);
+            let (out, mut inn) = Pipe::simplex::<u8>().unwrap();
+            here.send(out).unwrap();
+            PANICS.set(true);
+            assert!(catch_unwind(AssertUnwindSafe(|| there.recv())).is_err());
+            assert_closed(&mut inn);
+            let (out, mut inn) = Pipe::simplex::<u8>().unwrap();
+            here.send(out).unwrap();
+            assert_joined(there.recv().unwrap(), &mut inn);
+        }
+    });
+}
+
+/// Decodes the handle, and then refuses if it was told to.
+#[derive(Debug, Serialize)]
+struct Fussy(Out, bool);
+
+impl<'de> Deserialize<'de> for Fussy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (out, refuses) = <(Out, bool)>::deserialize(deserializer)?;
+        if refuses { Err(serde::de::Error::custom("refused")) } else { Ok(Self(out, refuses)) }
+    }
+}
+
+#[test]
+fn a_handle_in_a_message_that_cannot_be_decoded_is_closed() {
+    watched("fussy", || {
+        let (mut here, mut there) = Pipe::simplex::<Fussy>().unwrap();
+        let (out, mut inn) = Pipe::simplex::<u8>().unwrap();
+        here.send(Fussy(out, true)).unwrap();
+        assert_eq!(kind_of_recv(there.recv()), Some(ErrorKind::Codec));
+        assert_closed(&mut inn);
+        let (out, mut inn) = Pipe::simplex::<u8>().unwrap();
+        here.send(Fussy(out, false)).unwrap();
+        assert_joined(there.recv().unwrap().0, &mut inn);
+    });
+}
+
+/// The reason of a failure belongs to the parcel that it happened to.
+#[test]
+fn an_error_does_not_outlive_its_parcel() {
+    watched("stale reason", || {
+        let (out, _inn) = Pipe::simplex::<u8>().unwrap();
+        serde_json::to_string(&out).unwrap_err();
+        let (mut here, mut there) = Pipe::simplex::<String>().unwrap();
+        here.send_bytes(&[3, 0xff, 0xff, 0xff]).unwrap();
+        assert_eq!(kind_of_recv(there.recv()), Some(ErrorKind::Codec));
+    });
+}
+
+#[test]
+fn a_batch_does_not_swallow_the_error_behind_it() {
+    watched("batch", || {
+        let (mut here, mut there) = Pipe::simplex::<String>().unwrap();
+        here.send("first".to_owned()).unwrap();
+        here.send_bytes(&[3, 0xff, 0xff, 0xff]).unwrap();
+        here.send("last".to_owned()).unwrap();
+        let mut batch = Vec::new();
+        assert_eq!(there.recv_batch(&mut batch, 9).unwrap(), 1);
+        assert!(there.poll(Duration::ZERO).unwrap());
+        assert_eq!(kind_of_recv(there.recv_batch(&mut batch, 9)), Some(ErrorKind::Codec));
+        assert_eq!(there.recv_batch(&mut batch, 9).unwrap(), 1);
+        assert_eq!(batch, ["first", "last"]);
+        assert_eq!(there.recv_batch(&mut batch, 0).unwrap(), 0);
+        here.send_batch(&mut Vec::new()).unwrap();
     });
 }
 
@@ -328,6 +458,21 @@ fn a_long_message_with_handles_that_was_given_up_leaves_nothing() {
         assert_eq!(bytes, vec![7; 10_000]);
         assert_joined(out, &mut inn);
         sender.join().unwrap();
+    });
+}
+
+/// The socket of a duplex pipe lives as long as the other half.
+#[test]
+fn an_unread_handle_is_closed_with_the_half_that_would_have_read_it() {
+    watched("unread", || {
+        let (mut here, there) = Pipe::duplex::<Out, u8>().unwrap();
+        let (out, mut inn) = Pipe::simplex::<u8>().unwrap();
+        here.send(out).unwrap();
+        let (mut tx, rx) = there.split();
+        drop(rx);
+        assert_closed(&mut inn);
+        tx.send(1).unwrap();
+        assert_eq!(here.recv().unwrap(), 1);
     });
 }
 
@@ -395,6 +540,30 @@ fn without_fds_pipes_and_parcels_fail_whole_and_work_again() {
             assert!(other.recv().unwrap_err().is_disconnected());
         }
         assert_eq!(open_fds(), fds);
+    });
+}
+
+#[test]
+fn a_message_beyond_memory_is_an_error_and_the_next_one_arrives() {
+    const LARGE: usize = 256 << 20;
+    fn writer(mut out: Connection<(), ()>) {
+        out.send_bytes(&vec![1; LARGE]).unwrap();
+        out.send_bytes(b"next").unwrap();
+    }
+    alone("out of memory", |()| {
+        let (mut here, there) = Pipe::duplex::<(), ()>().unwrap();
+        let process = Process::spawn(writer, there).unwrap();
+        let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+        let pages: u64 = pages.split(' ').next().unwrap().parse().unwrap();
+        let limit = libc::rlimit {
+            rlim_cur: pages * 4096 + LARGE as u64 / 2,
+            rlim_max: libc::RLIM_INFINITY,
+        };
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) }, 0);
+        assert_eq!(kind_of_recv(here.recv_bytes()), Some(ErrorKind::Memory));
+        assert_eq!(here.recv_bytes().unwrap(), b"next");
+        assert!(here.recv_bytes().unwrap_err().is_disconnected());
+        process.join().unwrap();
     });
 }
 
@@ -469,4 +638,67 @@ fn two_thousand_moves_leave_nothing() {
         ball.send(3).unwrap();
         assert_eq!(other.recv().unwrap(), 3);
     });
+}
+
+/// Each side of every ball is in the hands of a process that is killed, or on its way to it.
+#[test]
+fn jugglers_killed_at_random_leave_nothing() {
+    type Ball = Connection<u32, u32>;
+    fn juggle(mut both: Connection<Ball, Ball>) {
+        let mut hand: Vec<Ball> = Vec::new();
+        while let Ok(ball) = both.recv() {
+            let (left, right) = Pipe::duplex().unwrap();
+            hand.extend([ball, left]);
+            drop(right);
+            if both.send(hand.swap_remove(0)).is_err() {
+                return;
+            }
+            hand.truncate(1);
+        }
+    }
+    alone("jugglers", |()| {
+        drop(Pipe::duplex::<u32, u32>().unwrap());
+        Process::spawn(drop::<u8>, 1).unwrap().join().unwrap();
+        let room = room();
+        let fds = open_fds();
+        let seed = std::process::id();
+        println!("seed {seed}");
+        for round in 0..100_u32 {
+            let (mut here, there) = Pipe::duplex::<Ball, Ball>().unwrap();
+            let process = Process::spawn(juggle, there).unwrap();
+            let last = seed.wrapping_mul(round + 1) % 64;
+            let mut others = Vec::new();
+            for number in 0.. {
+                let (ball, other) = Pipe::duplex().unwrap();
+                others.push(other);
+                if here.send(ball).is_err() {
+                    break;
+                }
+                if number == last {
+                    process.kill().unwrap();
+                }
+                if number % 3 != 0 && here.recv().is_err() {
+                    break;
+                }
+            }
+            assert_eq!(process.join().unwrap_err().signal(), Some(libc::SIGKILL));
+            drop(here);
+            for mut other in others {
+                assert!(other.recv().unwrap_err().is_disconnected());
+            }
+        }
+        assert!(open_fds() <= fds, "{} fds, {fds} before", open_fds());
+        assert_eq!(self::room(), room);
+    });
+}
+
+/// How many pipes there is room for before there must be another segment.
+fn room() -> usize {
+    let fds = open_fds();
+    let pipe = || Pipe::duplex::<u8, u8>().unwrap();
+    let mut pipes = vec![pipe()];
+    while open_fds() == fds + 2 * pipes.len() {
+        pipes.push(pipe());
+    }
+    pipes.len()
 }

@@ -183,23 +183,13 @@ impl<Out, In, C: Codec<In>> Connection<Out, In, C> {
         let Some(inlet) = &mut self.inlet else {
             return Err(RecvError::new(one_way("receive")));
         };
-        if C::SHAPE.is_plain() {
-            return inlet.receive_slots(batch, most, Some(Deadline::NEVER)).map_err(RecvError::new);
-        }
-        let mut received = 0;
-        while received < most {
-            let deadline = (received == 0).then_some(Deadline::NEVER);
-            if received > 0 && !inlet.poll(None).map_err(RecvError::new)? {
-                break;
-            }
-            match inlet.receive(deadline) {
-                Ok(value) => batch.push(value),
-                Err(cause) if received == 0 => return Err(RecvError::new(cause)),
-                Err(_) => break,
-            }
-            received += 1;
-        }
-        Ok(received)
+        let deadline = Some(Deadline::NEVER);
+        let received = if C::SHAPE.is_plain() {
+            inlet.receive_slots(batch, most, deadline)
+        } else {
+            inlet.receive_frames(batch, most, deadline)
+        };
+        received.map_err(RecvError::new)
     }
 
     /// Whether [`recv`](Self::recv) would return at once, waiting up to `timeout` for that to become

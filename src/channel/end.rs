@@ -124,6 +124,22 @@ impl End {
         }
     }
 
+    /// Gives the side up: to a forked child if it is bequeathed, else for good. True if it is
+    /// closed by this.
+    pub(super) fn close(&self) -> bool {
+        if self.follow_fork().is_err() {
+            return false;
+        }
+        // Relaxed: process-private.
+        let owner = self.owner.load(Relaxed);
+        self.own(GONE);
+        if let Some(child) = child_in(self.shared.segment()) {
+            self.lane().hand_over(self.role, owner, child);
+            return false;
+        }
+        self.lane().close(self.role, owner, false)
+    }
+
     /// After a fork: takes the side for the child, if the fork was one that handles come through.
     #[cold]
     pub(super) fn follow_fork(&self) -> Result<()> {
@@ -179,16 +195,7 @@ impl Moving for End {
 
 impl Drop for End {
     fn drop(&mut self) {
-        if self.follow_fork().is_err() {
-            return;
-        }
-        // Relaxed: process-private.
-        let owner = self.owner.load(Relaxed);
-        if let Some(child) = child_in(self.shared.segment()) {
-            self.lane().hand_over(self.role, owner, child);
-        } else {
-            self.lane().close(self.role, owner, false);
-        }
+        self.close();
     }
 }
 

@@ -9,7 +9,7 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::raw::frame::FrameView;
 use crate::raw::wait::{Fence, Waited};
 use crate::sys::clock::Deadline;
-use crate::sys::letter;
+use crate::sys::{letter, socket};
 use crate::transfer;
 use crate::transfer::codec::Codec;
 
@@ -32,6 +32,8 @@ pub(super) struct Inlet<T, C> {
     pub(super) socket: Option<Arc<OwnedFd>>,
     /// A message of several frames, as far as it has come.
     long: Long,
+    /// What went wrong behind the last message of a batch; the next call tells.
+    owed: Option<Cause>,
     scratch: Vec<u8>,
     codec: PhantomData<fn() -> C>,
 }
@@ -48,6 +50,7 @@ impl<T, C> Inlet<T, C> {
             how,
             socket,
             long: Long::default(),
+            owed: None,
             scratch: Vec::new(),
             codec: PhantomData,
         })
@@ -87,6 +90,27 @@ impl<T, C: Codec<T>> Inlet<T, C> {
             return Ok(value);
         }
         self.receive_when_there(deadline)
+    }
+
+    /// Receives up to `most` framed messages that are there by now; waits for the first.
+    pub(super) fn receive_frames(
+        &mut self,
+        into: &mut Vec<T>,
+        most: usize,
+        deadline: Option<Deadline>,
+    ) -> Result<usize, Cause> {
+        for received in 0..most {
+            match self.receive(if received == 0 { deadline } else { None }) {
+                Ok(value) => into.push(value),
+                Err(cause) if received == 0 => return Err(cause),
+                Err(Cause::WouldBlock) => return Ok(received),
+                Err(cause) => {
+                    self.owed = Some(cause);
+                    return Ok(received);
+                }
+            }
+        }
+        Ok(most)
     }
 
     /// Receives up to `most` plain messages that are there by now; waits for the first.
@@ -175,7 +199,7 @@ impl<T, C: Codec<T>> Inlet<T, C> {
     #[inline]
     fn simple_frame(&mut self) -> Result<Option<FrameView>, Cause> {
         match &mut self.ring {
-            Reader::Frames(ring) if self.long.state == Stage::None => {
+            Reader::Frames(ring) if self.long.state == Stage::None && self.owed.is_none() => {
                 let frame = ring.peek().map_err(Error::from)?;
                 Ok(frame.filter(|frame| frame.flags == 0))
             }
@@ -200,6 +224,9 @@ impl<T, C: Codec<T>> Inlet<T, C> {
     /// Waits until a whole framed message is at hand, and returns its flags.
     pub(super) fn wait_for_message(&mut self, deadline: Option<Deadline>) -> Result<u8, Cause> {
         self.check()?;
+        if let Some(cause) = self.owed.take() {
+            return Err(cause);
+        }
         let Self { ring, end, long, how, .. } = self;
         wait_for_writer(end, *how, deadline, || Ok(advance(ring, long, end, *how)?))
     }
@@ -207,6 +234,9 @@ impl<T, C: Codec<T>> Inlet<T, C> {
     /// Whether a call to receive would return at once: there is a message, or there will be none.
     pub(super) fn poll(&mut self, deadline: Option<Deadline>) -> Result<bool, Cause> {
         self.check()?;
+        if self.owed.is_some() {
+            return Ok(true);
+        }
         let Self { ring, end, long, how, .. } = self;
         let polled = wait_for_writer(end, *how, deadline, || match ring {
             Reader::Slots(ring) => {
@@ -256,6 +286,9 @@ impl<T, C: Codec<T>> Inlet<T, C> {
     pub(super) fn receive_into(&mut self, buffer: &mut [u8]) -> Result<usize, Cause> {
         let deadline = Some(Deadline::NEVER);
         self.check()?;
+        if let Some(cause) = self.owed.take() {
+            return Err(cause);
+        }
         // Not bounded, but every turn takes a message that the writer began and gave up.
         loop {
             let begun = {
@@ -335,6 +368,18 @@ impl<T, C: Codec<T>> Inlet<T, C> {
             self.end.follow_fork()?;
         }
         Ok(())
+    }
+}
+
+/// The socket may live on with the other half, here or elsewhere; the handles that lie in it, and
+/// that nobody will read, must not.
+impl<T, C> Drop for Inlet<T, C> {
+    fn drop(&mut self) {
+        if self.end.close()
+            && let Some(socket) = &self.socket
+        {
+            socket::refuse(socket.as_fd());
+        }
     }
 }
 

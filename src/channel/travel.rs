@@ -86,7 +86,8 @@ impl<Out, In, C> Serialize for Connection<Out, In, C> {
     /// # Errors
     /// Outside the arguments and results of processes and the messages of connections.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let ticket = cargo::for_serde(self.pack(), serde::ser::Error::custom)?;
+        let failed = |error| cargo::not_packed(error, serde::ser::Error::custom);
+        let ticket = self.pack().map_err(failed)?;
         ticket.serialize(serializer)
     }
 }
@@ -117,6 +118,7 @@ impl<'de, Out, In, C> Deserialize<'de> for Connection<Out, In, C> {
     /// Outside the arguments and results of processes and the messages of connections.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let ticket = Ticket::deserialize(deserializer)?;
-        cargo::for_serde(Self::unpack(&ticket), serde::de::Error::custom)
+        let failed = |error| cargo::not_unpacked(error, serde::de::Error::custom);
+        Self::unpack(&ticket).map_err(failed)
     }
 }

@@ -88,15 +88,17 @@ pub(crate) fn next_length(socket: BorrowedFd<'_>, deadline: Deadline) -> io::Res
 }
 
 fn try_receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<Packet> {
-    // A reset is told once, before what the peer had sent; then come its packets, or its end.
-    let is_passing =
-        |cause: &io::Error| matches!(cause.raw_os_error(), Some(libc::EINTR | libc::ECONNRESET));
     loop {
         match receive_message(socket, bytes) {
             Err(cause) if is_passing(&cause) => {}
             received => return received,
         }
     }
+}
+
+/// A reset is told once, before what the peer had sent; then come its packets, or its end.
+fn is_passing(cause: &io::Error) -> bool {
+    matches!(cause.raw_os_error(), Some(libc::EINTR | libc::ECONNRESET))
 }
 
 /// One recvmsg(2). nix keeps the fds of a packet that was cut to itself, and so would leak them.
@@ -150,6 +152,22 @@ fn rights(message: &libc::msghdr) -> Vec<OwnedFd> {
         next = unsafe { libc::CMSG_NXTHDR(message, next) };
     }
     fds
+}
+
+/// Reads no more: what lies in the socket is closed, and its peer cannot send any more.
+pub(crate) fn refuse(socket: BorrowedFd<'_>) {
+    if shutdown(socket.as_raw_fd(), Shutdown::Read).is_err() {
+        return;
+    }
+    // Bounded: nothing comes after what is there.
+    loop {
+        match receive_message(socket, &mut [0; 64]) {
+            Ok(packet) if packet.length > 0 => {}
+            // The packet was cut, or there is something to be told before the next one.
+            Err(cause) if cause.raw_os_error() == Some(libc::EMFILE) || is_passing(&cause) => {}
+            _ => return,
+        }
+    }
 }
 
 /// Waits until `socket` is ready for `what`, or its peer is gone, or `deadline` passes.

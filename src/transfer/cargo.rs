@@ -32,6 +32,8 @@ pub(crate) struct Cargo {
     fds: Vec<OwnedFd>,
     moves: Vec<(Arc<dyn Moving>, u32)>,
     blocks: Vec<(u32, u32)>,
+    /// Why a handle could not be packed: formats keep no more of it than "custom error".
+    reason: Option<Error>,
 }
 
 /// What is written behind the payload.
@@ -50,22 +52,28 @@ thread_local! {
     static IS_PACKING: Cell<bool> = const { Cell::new(false) };
     static OUTGOING: Cell<Option<Box<Cargo>>> = const { Cell::new(None) };
     static INCOMING: RefCell<Option<Incoming>> = const { RefCell::new(None) };
-    /// Why a handle could not be packed or unpacked: formats keep no more of it than "custom error".
-    static REASON: RefCell<Option<Error>> = const { RefCell::new(None) };
 }
 
-/// Turns a handle's error into one of the format's, and keeps the original for the parcel.
-pub(crate) fn for_serde<T, E>(result: Result<T>, custom: impl FnOnce(String) -> E) -> Result<T, E> {
-    result.map_err(|error| {
-        let message = error.to_string();
-        REASON.set(Some(error));
-        custom(message)
-    })
+/// Turns a handle's error into one of the format's, and keeps the original with the parcel.
+pub(crate) fn not_packed<E>(error: Error, custom: impl FnOnce(String) -> E) -> E {
+    let message = error.to_string();
+    if IS_PACKING.get() {
+        let mut cargo = OUTGOING.take().unwrap_or_default();
+        cargo.reason = Some(error);
+        OUTGOING.set(Some(cargo));
+    }
+    custom(message)
 }
 
-/// The handle's own error behind the format's, if there was one.
-pub(crate) fn take_reason() -> Option<Error> {
-    REASON.take()
+/// As [`not_packed`], on the way out.
+pub(crate) fn not_unpacked<E>(error: Error, custom: impl FnOnce(String) -> E) -> E {
+    let message = error.to_string();
+    INCOMING.with_borrow_mut(|incoming| {
+        if let Some(incoming) = incoming {
+            incoming.reason = Some(error);
+        }
+    });
+    custom(message)
 }
 
 /// While it lives, handles that this thread serializes go into one parcel. Parcels nest: a value
@@ -144,6 +152,15 @@ fn number_of(count: usize) -> Result<u32> {
 }
 
 impl Cargo {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.blocks.is_empty() && self.fds.is_empty()
+    }
+
+    /// The error of a handle that could not be packed, behind the format's.
+    pub(crate) fn take_reason(&mut self) -> Option<Error> {
+        self.reason.take()
+    }
+
     /// The leases, then the fds: the order in which they must arrive.
     pub(crate) fn fds(&self) -> Vec<BorrowedFd<'_>> {
         let leases = self.couriers.iter().map(Courier::lease);
@@ -209,6 +226,8 @@ struct Incoming {
     couriers: Vec<Courier>,
     blocks: Vec<Option<(u32, u32)>>,
     fds: Vec<Option<OwnedFd>>,
+    /// Why a handle could not be unpacked.
+    reason: Option<Error>,
 }
 
 /// A handle's block that has arrived, and in whose hands it came.
@@ -230,6 +249,11 @@ impl Unpacking {
         let incoming = Incoming::receive(manifest, fds)?;
         let outer = INCOMING.with_borrow_mut(|own| own.replace(incoming));
         Ok((payload, Self { outer }))
+    }
+
+    /// Closes what nobody took. The error of a handle that could not be taken, if there was one.
+    pub(crate) fn end(self) -> Option<Error> {
+        INCOMING.with_borrow_mut(|own| own.as_mut()?.reason.take())
     }
 }
 
@@ -297,6 +321,7 @@ impl Incoming {
             couriers: Vec::new(),
             blocks: manifest.blocks.into_iter().map(Some).collect(),
             fds: Vec::new(),
+            reason: None,
         };
         for ((uuid, courier), lease) in manifest.segments.into_iter().zip(fds.by_ref()) {
             incoming.couriers.push(segment::receive(uuid, lease, courier)?);

@@ -73,8 +73,10 @@ fn with_cargo<T>(
 ) -> Result<Option<Box<Cargo>>> {
     let packing = cargo::Packing::begin();
     let encoded = encode(bytes);
-    let cargo = packing.end();
-    encoded.map_err(|cause| because::<T>("encode", cause))?;
+    let mut cargo = packing.end();
+    let reason = cargo.as_mut().and_then(|cargo| cargo.take_reason());
+    encoded.map_err(|cause| because::<T>("encode", reason, cause))?;
+    let cargo = cargo.filter(|cargo| !cargo.is_empty());
     if let Some(cargo) = &cargo {
         cargo.seal(bytes)?;
     }
@@ -87,18 +89,18 @@ fn out_of_cargo<T>(
     decode: impl FnOnce(&[u8]) -> Result<T, CodecError>,
 ) -> Result<T> {
     let Some(fds) = fds else {
-        return decode(bytes).map_err(|cause| because::<T>("decode", cause));
+        return decode(bytes).map_err(|cause| because::<T>("decode", None, cause));
     };
     let (payload, unpacking) = cargo::Unpacking::begin(bytes, fds)?;
     let decoded = decode(payload);
     // What nobody took out is closed before anybody hears how it went.
-    drop(unpacking);
-    decoded.map_err(|cause| because::<T>("decode", cause))
+    let reason = unpacking.end();
+    decoded.map_err(|cause| because::<T>("decode", reason, cause))
 }
 
 #[cold]
-fn because<T>(verb: &str, cause: CodecError) -> Error {
-    if let Some(reason) = cargo::take_reason() {
+fn because<T>(verb: &str, reason: Option<Error>, cause: CodecError) -> Error {
+    if let Some(reason) = reason {
         return reason;
     }
     let what = format!("{verb} a {}", std::any::type_name::<T>());
