@@ -18,7 +18,7 @@ mod shared;
 mod tests;
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -100,7 +100,7 @@ impl Segment {
         let is_ours = header.magic.load(Relaxed) == MAGIC
             && header.abi.load(Relaxed) == ABI
             && header.size.load(Relaxed) == size
-            && segment.participants()[id as usize].is_occupied();
+            && segment.is_lease(segment.memory.as_fd(), id);
         if !is_ours {
             // Somebody else's memory: leave without touching it.
             segment.generation = AtomicU32::new(0);
@@ -123,6 +123,16 @@ impl Segment {
             generation: AtomicU32::new(sys::fork::generation()),
             books: Mutex::default(),
         }
+    }
+
+    /// Whether a description that arrived is the lease of participant `id` of this segment.
+    ///
+    /// The number in a parcel is bytes like any: who believed it could end another's part.
+    fn is_lease(&self, lease: BorrowedFd<'_>, id: u32) -> bool {
+        let entry = self.participants().get(id as usize);
+        entry.is_some_and(Participant::is_occupied)
+            && memfd::is_same(self.memory.as_fd(), lease).unwrap_or(false)
+            && lease::hold(lease, id).unwrap_or(false)
     }
 
     /// The name by which processes know that they speak of the same segment.

@@ -1,6 +1,6 @@
 //! The segments of this process: each is mapped once, however many handles stand on it.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
 };
@@ -79,6 +79,9 @@ pub(crate) fn receive(
         .filter_map(Weak::upgrade)
         .find(|segment| segment.uuid == uuid && segment.is_ours());
     if let Some(segment) = known {
+        if !segment.is_lease(lease.as_fd(), id) {
+            return Err(Error::new(ErrorKind::Corrupt, "a courier who came without his lease"));
+        }
         let courier = Courier::arrived(&segment, id, lease);
         return Ok((segment, Some(courier)));
     }
