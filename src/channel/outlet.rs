@@ -155,7 +155,8 @@ impl<T, C: Codec<T>> Outlet<T, C> {
             return Err(Error::new(ErrorKind::Misuse, what).into());
         };
         let number = self.letters;
-        self.letters += 1;
+        // The first of them came in a parcel, so it may be any number.
+        self.letters = number.wrapping_add(1);
         bytes.extend_from_slice(&number.to_le_bytes());
         let until = deadline.unwrap_or(Deadline::after(std::time::Duration::ZERO));
         match letter::send(socket.as_fd(), &number.to_le_bytes(), &cargo.fds(), until) {
@@ -310,4 +311,21 @@ pub(super) fn not_slots() -> Error {
 
 pub(super) fn not_framed() -> Error {
     Error::new(ErrorKind::Misuse, "bytes on a pipe that carries plain values")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::channel::{Connection, Nothing, Pipe};
+
+    /// The count of letters arrives in a parcel, and overflowed when it was as large as it can be.
+    #[test]
+    fn the_number_of_letters_wraps_around() {
+        let (mut here, mut there) = Pipe::simplex::<Connection<u8, Nothing>>().unwrap();
+        here.outlet.as_mut().unwrap().letters = u64::MAX;
+        for _ in 0..2 {
+            let (out, _inn) = Pipe::simplex::<u8>().unwrap();
+            here.send(out).unwrap();
+            assert!(there.try_recv().is_ok());
+        }
+    }
 }
