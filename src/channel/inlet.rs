@@ -15,8 +15,9 @@ use crate::transfer::codec::Codec;
 
 use super::end::End;
 use super::error::Cause;
+use super::long::{Long, Stage, TAKEN};
 use super::outlet::{disconnected, not_framed, not_slots};
-use super::ring::{Reader, payload};
+use super::ring::{Reader, overwrite, payload};
 
 /// The frame's handles came in a letter, whose number is the last eight bytes of the message.
 pub(super) const CARGO: u8 = 1;
@@ -25,8 +26,8 @@ pub(super) const BEGIN: u8 = 2;
 /// The frame goes on with a message that has begun. One that never ends is dropped by the next.
 pub(super) const CONTINUE: u8 = 4;
 
-/// How long a letter may take that was sent before the message it belongs to: it is there already.
-const LETTER_TIMEOUT: Duration = Duration::from_secs(5);
+/// After so many pieces of a long message a receiver looks at the clock again.
+const PIECES_AT_A_TIME: u32 = 16;
 
 /// The receiving half of a connection.
 pub(super) struct Inlet<T, C> {
@@ -41,27 +42,13 @@ pub(super) struct Inlet<T, C> {
     codec: PhantomData<fn() -> C>,
 }
 
-/// A message in several frames.
-#[derive(Debug, Default)]
-struct Long {
-    bytes: Vec<u8>,
-    /// How many bytes are still to come.
-    missing: u64,
-    flags: u8,
-    state: Stage,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Stage {
-    /// No such message.
-    #[default]
-    None,
-    /// Some of it is in `bytes`.
-    Begun,
-    /// There was no memory for it: what is missing is passed over.
-    Skipped,
-    /// All of it is in `bytes`.
-    Whole,
+/// What a look at the ring came to, if it came to anything.
+#[derive(Clone, Copy, Debug)]
+enum Progress {
+    /// A whole message is at hand, with these flags.
+    Message(u8),
+    /// Pieces of a long one, and there may be more of them.
+    Pieces,
 }
 
 impl<T, C> Inlet<T, C> {
@@ -186,12 +173,16 @@ impl<T, C: Codec<T>> Inlet<T, C> {
         let number = u64::from_le_bytes(*number);
         bytes.truncate(bytes.len() - 8);
         let socket = self.socket.as_ref().ok_or_else(lost)?;
-        let deadline = Deadline::after(LETTER_TIMEOUT);
+        // It was sent before the message, so it is there already.
+        let now = Deadline::after(Duration::ZERO);
         // Bounded: every turn takes one letter that was sent, and numbers only grow.
         loop {
-            let letter = letter::receive(socket.as_fd(), deadline)
-                .context(|| "receive the fds of the handles in a message".to_owned())?
-                .ok_or_else(lost)?;
+            let letter = match letter::receive(socket.as_fd(), now) {
+                Err(cause) if cause.kind() == std::io::ErrorKind::TimedOut => return Err(lost()),
+                received => received
+                    .context(|| "receive the fds of the handles in a message".to_owned())?
+                    .ok_or_else(lost)?,
+            };
             let came = letter.bytes.first_chunk::<8>().map(|came| u64::from_le_bytes(*came));
             match came {
                 Some(came) if came == number => return Ok(letter.fds),
@@ -206,22 +197,32 @@ impl<T, C: Codec<T>> Inlet<T, C> {
     pub(super) fn wait_for_message(&mut self, deadline: Option<Deadline>) -> Result<u8, Cause> {
         self.check()?;
         let Self { ring, end, long, how, .. } = self;
-        wait_for_writer(end, *how, deadline, || Ok(advance(ring, long, end, *how)?))
+        // Not bounded, but every turn waits or takes pieces that were sent, and time-outs end it.
+        loop {
+            let look = || Ok(advance(ring, long, end, *how)?);
+            match (wait_for_writer(end, *how, deadline, look)?, deadline) {
+                (Progress::Message(flags), _) => return Ok(flags),
+                (Progress::Pieces, None) => return Err(Cause::WouldBlock),
+                (Progress::Pieces, Some(deadline)) if deadline.is_past() => {
+                    return Err(Cause::TimedOut);
+                }
+                (Progress::Pieces, Some(_)) => {}
+            }
+        }
     }
 
     /// Whether a call to receive would return at once: there is a message, or there will be none.
     pub(super) fn poll(&mut self, deadline: Option<Deadline>) -> Result<bool, Cause> {
         self.check()?;
-        let Self { ring, end, long, how, .. } = self;
-        let polled = wait_for_writer(end, *how, deadline, || match ring {
-            Reader::Slots(ring) => {
+        let polled = match &self.ring {
+            Reader::Slots(ring) => wait_for_writer(&self.end, self.how, deadline, || {
                 let is_empty = ring.is_empty().map_err(Error::from)?;
-                Ok((!is_empty).then_some(0))
-            }
-            Reader::Frames(_) => Ok(advance(ring, long, end, *how)?),
-        });
+                Ok((!is_empty).then_some(()))
+            }),
+            Reader::Frames(_) => self.wait_for_message(deadline).map(drop),
+        };
         match polled {
-            Ok(_) | Err(Cause::Disconnected { .. }) => Ok(true),
+            Ok(()) | Err(Cause::Disconnected { .. }) => Ok(true),
             Err(Cause::WouldBlock | Cause::TimedOut) => Ok(false),
             Err(cause) => Err(cause),
         }
@@ -283,62 +284,39 @@ impl<T, C: Codec<T>> Inlet<T, C> {
     }
 }
 
-/// Takes in pieces of a long message until a whole message is at hand; its flags if it is.
-fn advance<T>(ring: &mut Reader<T>, long: &mut Long, end: &End, how: Fence) -> Result<Option<u8>> {
+/// Takes in pieces of a long message until a whole message is at hand, or enough were taken.
+fn advance<T>(
+    ring: &mut Reader<T>,
+    long: &mut Long,
+    end: &End,
+    how: Fence,
+) -> Result<Option<Progress>> {
     let Reader::Frames(ring) = ring else { return Err(not_framed()) };
-    // Not bounded, but every turn takes a frame that the writer had to send.
-    loop {
+    for _ in 0..PIECES_AT_A_TIME {
         if long.state == Stage::Whole {
-            return Ok(Some(long.flags & CARGO));
+            return Ok(Some(Progress::Message(long.flags & CARGO)));
         }
         let Some(view) = ring.peek()? else { return Ok(None) };
         if view.flags & (BEGIN | CONTINUE) == 0 {
             if long.state != Stage::None {
                 *long = Long::default();
             }
-            return Ok(Some(view.flags & CARGO));
+            return Ok(Some(Progress::Message(view.flags & CARGO)));
         }
         let piece = payload(ring, &view);
-        let taken =
-            if view.flags & BEGIN != 0 { long.begin(piece, view.flags) } else { long.go_on(piece) };
+        let taken = if view.flags & BEGIN != 0 {
+            let begun = long.begin(piece, view.flags);
+            // Bytes that nobody sent anew must not begin another message a lap later.
+            overwrite(ring, &view, TAKEN);
+            begun
+        } else {
+            long.go_on(piece)
+        };
         ring.release();
         end.their_side().notify(how);
         taken?;
     }
-}
-
-impl Long {
-    fn begin(&mut self, piece: &[u8], flags: u8) -> Result<()> {
-        let corrupt = || Error::new(ErrorKind::Corrupt, "the first frame of a long message");
-        let (total, piece) = piece.split_first_chunk::<8>().ok_or_else(corrupt)?;
-        let total = u64::from_le_bytes(*total);
-        *self = Self { missing: total, flags, state: Stage::Begun, ..Self::default() };
-        let reserved = usize::try_from(total).map(|total| self.bytes.try_reserve_exact(total));
-        if !matches!(reserved, Ok(Ok(()))) {
-            self.state = Stage::Skipped;
-            self.missing = total.saturating_sub(piece.len() as u64);
-            let what = format!("receive a message of {total} bytes");
-            return Err(Error::new(ErrorKind::Memory, what));
-        }
-        self.go_on(piece)
-    }
-
-    fn go_on(&mut self, piece: &[u8]) -> Result<()> {
-        let missing = self.missing.checked_sub(piece.len() as u64);
-        let missing = missing.filter(|_| matches!(self.state, Stage::Begun | Stage::Skipped));
-        let Some(missing) = missing else {
-            *self = Self::default();
-            return Err(Error::new(ErrorKind::Corrupt, "a frame of no message, or beyond its end"));
-        };
-        self.missing = missing;
-        if self.state == Stage::Begun {
-            self.bytes.extend_from_slice(piece);
-        }
-        if missing == 0 {
-            self.state = if self.state == Stage::Begun { Stage::Whole } else { Stage::None };
-        }
-        Ok(())
-    }
+    Ok(Some(Progress::Pieces))
 }
 
 /// Waits on our seat until `look` finds something, the writer is gone and the ring is empty, or the

@@ -6,6 +6,7 @@
 //! | `connection` | the public face: typed messages, waiting, splitting |
 //! | `bytes` | raw bytes beside typed messages: in place, into buffers, streamed |
 //! | `outlet`, `inlet` | one sending half, one receiving half |
+//! | `long` | a message that comes in several frames |
 //! | `ring` | a ring where it lies, with safe reads and writes |
 //! | `end` | who owns a side of a lane; how it moves and how it closes |
 //! | `travel` | how a connection crosses to another process |
@@ -16,6 +17,7 @@ mod connection;
 mod end;
 mod error;
 mod inlet;
+mod long;
 mod outlet;
 mod pipe;
 mod ring;
