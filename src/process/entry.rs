@@ -126,7 +126,9 @@ mod tests {
 
     #[test]
     fn a_named_function_is_called() {
-        assert_eq!(run(Entry::of(double).unwrap(), &[21]).unwrap(), [42]);
+        // A parcel without handles: the value, and that nothing follows it.
+        let result = run(Entry::of(double).unwrap(), &[21, 0, 0, 0, 0]).unwrap();
+        assert_eq!(result, [42, 0, 0, 0, 0]);
     }
 
     #[test]
