@@ -33,6 +33,8 @@ pub(crate) use arena::allocate;
 pub(crate) use courier::Courier;
 pub(crate) use fork::before_fork;
 pub(crate) use recover::recover_all;
+#[cfg(fuzzing)]
+pub(crate) use registry::forget_arenas;
 pub(crate) use registry::receive;
 pub(crate) use shared::Shared;
 

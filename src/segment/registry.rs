@@ -64,6 +64,17 @@ pub(super) fn add_arena(segment: &Arc<Segment>) {
     }
 }
 
+/// Lets the next object begin a new arena.
+#[cfg(fuzzing)]
+pub(crate) fn forget_arenas() {
+    let mut arenas = lock(&ARENAS);
+    let newest = arenas.newest.take();
+    arenas.older.clear();
+    drop(arenas);
+    // Its drop may be the last, and takes other locks.
+    drop(newest);
+}
+
 /// Takes in a segment that came with a parcel: the mapped one if it is mapped already.
 ///
 /// Returns the courier that held its objects on the way, unless this process has become him.
