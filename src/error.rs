@@ -88,6 +88,8 @@ impl<T> Context<T> for io::Result<T> {
                 }
                 Some(libc::ENOMEM | libc::ENOSPC) => ErrorKind::Memory,
                 Some(libc::ETIMEDOUT) => ErrorKind::Timeout,
+                // Our own words for bytes that came from outside.
+                None if cause.kind() == io::ErrorKind::InvalidData => ErrorKind::Corrupt,
                 _ => ErrorKind::Os,
             };
             Error::new(kind, object()).because(cause)

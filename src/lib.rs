@@ -42,6 +42,9 @@ mod raw;
 
 #[cfg(not(multiproc_loom))]
 mod channel;
+#[cfg(all(fuzzing, not(multiproc_loom)))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(not(multiproc_loom))]
 mod process;
 #[cfg(not(multiproc_loom))]

@@ -1,5 +1,10 @@
 //! Handles on unusual roads: through forks, out of parcels that fail, at limits, and back again.
-#![allow(unsafe_code, clippy::undocumented_unsafe_blocks, clippy::result_large_err, reason = "forks and limits")]
+#![allow(
+    unsafe_code,
+    clippy::undocumented_unsafe_blocks,
+    clippy::result_large_err,
+    reason = "forks and limits"
+)]
 #![allow(missing_docs)]
 #![cfg(not(multiproc_loom))]
 

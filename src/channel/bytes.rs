@@ -203,7 +203,9 @@ impl<Out, In, C: Codec<In> + Framed> Connection<Out, In, C> {
             return Err(RecvError::new(one_way("receive")));
         };
         let (frame, flags) = inlet.peek(until).map_err(RecvError::new)?;
-        Ok(Message { inlet, frame, flags })
+        // Where the payload ends is said in shared memory, so it is asked once.
+        let length = inlet.bytes(frame, flags).len();
+        Ok(Message { inlet, frame, flags, length })
     }
 
     fn recv_bytes_until(&mut self, until: Option<Deadline>) -> Result<Vec<u8>, RecvError> {
@@ -237,6 +239,7 @@ pub struct Message<'a, In, C> {
     inlet: &'a mut Inlet<In, C>,
     frame: Option<FrameView>,
     flags: u8,
+    length: usize,
 }
 
 impl<In, C: Codec<In>> Message<'_, In, C> {
@@ -255,7 +258,8 @@ impl<In, C> Deref for Message<'_, In, C> {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        self.inlet.bytes(self.frame, self.flags)
+        let whole = self.inlet.bytes(self.frame, 0);
+        whole.get(..self.length).unwrap_or(whole)
     }
 }
 

@@ -119,8 +119,11 @@ impl End {
 
     /// Asks the kernel whether the owner of the other side is dead, and cleans up after him if so.
     pub(super) fn suspect_peer(&self) {
-        if let Some(owner) = self.their_side().owner() {
-            self.shared.segment().recover_one(owner);
+        match self.their_side().owner() {
+            Some(owner) => {
+                self.shared.segment().recover_one(owner);
+            }
+            None => self.their_side().close_unowned(),
         }
     }
 

@@ -16,13 +16,11 @@ use crate::transfer::codec::Codec;
 use super::end::End;
 use super::error::Cause;
 use super::long::{
-    BEGIN, CARGO, CONTINUE, LENGTH, Long, Stage, advance, beyond_end, look_for_begin,
+    BEGIN, CARGO, CONTINUE, LENGTH, Long, Progress, Stage, TAKEN, advance, beyond_end,
+    look_for_begin,
 };
 use super::outlet::{disconnected, not_framed, not_slots};
-use super::ring::{Reader, payload};
-
-/// How long a letter may take that was sent before the message it belongs to: it is there already.
-const LETTER_TIMEOUT: Duration = Duration::from_secs(5);
+use super::ring::{Reader, overwrite, payload};
 
 /// The receiving half of a connection.
 pub(super) struct Inlet<T, C> {
@@ -179,12 +177,16 @@ impl<T, C: Codec<T>> Inlet<T, C> {
         let number = u64::from_le_bytes(*number);
         bytes.truncate(bytes.len() - 8);
         let socket = self.socket.as_ref().ok_or_else(lost)?;
-        let deadline = Deadline::after(LETTER_TIMEOUT);
+        // It was sent before the message, so it is there already.
+        let now = Deadline::after(Duration::ZERO);
         // Bounded: every turn takes one letter that was sent, and numbers only grow.
         loop {
-            let letter = letter::receive(socket.as_fd(), deadline)
-                .context(|| "receive the fds of the handles in a message".to_owned())?
-                .ok_or_else(lost)?;
+            let letter = match letter::receive(socket.as_fd(), now) {
+                Err(cause) if cause.kind() == std::io::ErrorKind::TimedOut => return Err(lost()),
+                received => received
+                    .context(|| "receive the fds of the handles in a message".to_owned())?
+                    .ok_or_else(lost)?,
+            };
             let came = letter.bytes.first_chunk::<8>().map(|came| u64::from_le_bytes(*came));
             match came {
                 Some(came) if came == number => return Ok(letter.fds),
@@ -228,7 +230,18 @@ impl<T, C: Codec<T>> Inlet<T, C> {
             return Err(cause);
         }
         let Self { ring, end, long, how, .. } = self;
-        wait_for_writer(end, *how, deadline, || Ok(advance(ring, long, end, *how)?))
+        // Not bounded, but every turn waits or takes pieces that were sent, and time-outs end it.
+        loop {
+            let look = || Ok(advance(ring, long, end, *how)?);
+            match (wait_for_writer(end, *how, deadline, look)?, deadline) {
+                (Progress::Message(flags), _) => return Ok(flags),
+                (Progress::Pieces, None) => return Err(Cause::WouldBlock),
+                (Progress::Pieces, Some(deadline)) if deadline.is_past() => {
+                    return Err(Cause::TimedOut);
+                }
+                (Progress::Pieces, Some(_)) => {}
+            }
+        }
     }
 
     /// Whether a call to receive would return at once: there is a message, or there will be none.
@@ -237,16 +250,15 @@ impl<T, C: Codec<T>> Inlet<T, C> {
         if self.owed.is_some() {
             return Ok(true);
         }
-        let Self { ring, end, long, how, .. } = self;
-        let polled = wait_for_writer(end, *how, deadline, || match ring {
-            Reader::Slots(ring) => {
+        let polled = match &self.ring {
+            Reader::Slots(ring) => wait_for_writer(&self.end, self.how, deadline, || {
                 let is_empty = ring.is_empty().map_err(Error::from)?;
-                Ok((!is_empty).then_some(0))
-            }
-            Reader::Frames(_) => Ok(advance(ring, long, end, *how)?),
-        });
+                Ok((!is_empty).then_some(()))
+            }),
+            Reader::Frames(_) => self.wait_for_message(deadline).map(drop),
+        };
         match polled {
-            Ok(_) | Err(Cause::Disconnected { .. }) => Ok(true),
+            Ok(()) | Err(Cause::Disconnected { .. }) => Ok(true),
             Err(Cause::WouldBlock | Cause::TimedOut) => Ok(false),
             Err(cause) => Err(cause),
         }
@@ -330,12 +342,19 @@ impl<T, C: Codec<T>> Inlet<T, C> {
                 return Ok(false);
             }
             let piece = payload(ring, &frame).get(skip..).unwrap_or_default();
-            let Some(place) = buffer[..total].get_mut(filled..filled + piece.len()) else {
+            let place = buffer[..total].get_mut(filled..filled + piece.len());
+            // No writer sends an empty piece; a ring full of them would never end.
+            let Some(place) = place.filter(|place| !place.is_empty()) else {
+                ring.release();
                 return Err(beyond_end().into());
             };
             place.copy_from_slice(piece);
             filled += piece.len();
             skip = 0;
+            if is_first {
+                // Bytes that nobody sent anew must not begin another message a lap later.
+                overwrite(ring, &frame, TAKEN);
+            }
             ring.release();
             end.their_side().notify(*how);
         }

@@ -1,11 +1,15 @@
 //! Long messages: what the flags of frames mean, and how pieces become a message again.
+//!
+//! How long it is to be is said by bytes that came from outside, so memory is taken for what has
+//! come, and for what is still to come only where it is little.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::wait::Fence;
+use crate::sys::memfd;
 
 use super::end::End;
 use super::outlet::not_framed;
-use super::ring::{Reader, payload};
+use super::ring::{Reader, overwrite, payload};
 
 /// The frame's handles came in a letter, whose number is the last eight bytes of the message.
 pub(super) const CARGO: u8 = 1;
@@ -17,6 +21,15 @@ pub(super) const CONTINUE: u8 = 4;
 /// The length of a long message, at the front of its first frame.
 pub(super) const LENGTH: usize = 8;
 
+/// After so many pieces of a long message a receiver looks at the clock again.
+const PIECES_AT_A_TIME: u32 = 16;
+
+/// A longer message is believed only if the machine has that much memory, and gets it as it comes.
+const EAGER_MAX: u64 = 16 << 20;
+
+/// In the place of a long message's length: its first frame was taken before.
+pub(super) const TAKEN: u64 = u64::MAX;
+
 /// A message in several frames.
 #[derive(Debug, Default)]
 pub(super) struct Long {
@@ -27,6 +40,7 @@ pub(super) struct Long {
     pub(super) state: Stage,
 }
 
+/// How far a long message has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Stage {
     /// No such message.
@@ -41,66 +55,99 @@ pub(super) enum Stage {
 }
 
 impl Long {
-    fn begin(&mut self, piece: &[u8], flags: u8) -> Result<()> {
-        let corrupt = || Error::new(ErrorKind::Corrupt, "the first frame of a long message");
-        let (total, piece) = piece.split_first_chunk::<8>().ok_or_else(corrupt)?;
-        let total = u64::from_le_bytes(*total);
+    /// Takes in the first frame of a message, which says how long it is.
+    pub(super) fn begin(&mut self, piece: &[u8], flags: u8) -> Result<()> {
+        let begin = piece.split_first_chunk::<8>();
+        let begin = begin.map(|(total, piece)| (u64::from_le_bytes(*total), piece));
+        let Some((total, piece)) = begin.filter(|(total, _)| *total != TAKEN) else {
+            *self = Self::default();
+            return Err(Error::new(ErrorKind::Corrupt, "the first frame of a long message"));
+        };
         *self = Self { missing: total, flags, state: Stage::Begun, ..Self::default() };
-        let reserved = usize::try_from(total).map(|total| self.bytes.try_reserve_exact(total));
-        if !matches!(reserved, Ok(Ok(()))) {
+        let believed =
+            total <= EAGER_MAX || memfd::available().is_none_or(|available| total <= available);
+        let eager = total.min(EAGER_MAX) as usize;
+        if !believed || self.bytes.try_reserve_exact(eager).is_err() {
             self.state = Stage::Skipped;
-            self.missing = total.saturating_sub(piece.len() as u64);
-            let what = format!("receive a message of {total} bytes");
-            return Err(Error::new(ErrorKind::Memory, what));
+            self.go_on(piece)?;
+            return Err(no_memory(total));
         }
         self.go_on(piece)
     }
 
-    fn go_on(&mut self, piece: &[u8]) -> Result<()> {
+    /// Takes in another frame of it.
+    pub(super) fn go_on(&mut self, piece: &[u8]) -> Result<()> {
         let missing = self.missing.checked_sub(piece.len() as u64);
-        let missing = missing.filter(|_| matches!(self.state, Stage::Begun | Stage::Skipped));
-        let Some(missing) = missing else {
+        let is_begun = matches!(self.state, Stage::Begun | Stage::Skipped);
+        // No writer sends an empty piece; a ring full of them would never end.
+        let Some(missing) = missing.filter(|_| is_begun && !piece.is_empty()) else {
             *self = Self::default();
             return Err(beyond_end());
         };
         self.missing = missing;
+        let mut gone_on = Ok(());
         if self.state == Stage::Begun {
-            self.bytes.extend_from_slice(piece);
+            if self.bytes.try_reserve(piece.len()).is_ok() {
+                self.bytes.extend_from_slice(piece);
+            } else {
+                gone_on = Err(no_memory(self.bytes.len() as u64 + piece.len() as u64 + missing));
+                self.bytes = Vec::new();
+                self.state = Stage::Skipped;
+            }
         }
         if missing == 0 {
             self.state = if self.state == Stage::Begun { Stage::Whole } else { Stage::None };
         }
-        Ok(())
+        gone_on
     }
 }
 
-/// Takes in pieces of a long message until a whole message is at hand; its flags if it is.
+fn no_memory(total: u64) -> Error {
+    Error::new(ErrorKind::Memory, format!("receive a message of {total} bytes"))
+}
+
+/// What a look at the ring came to, if it came to anything.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Progress {
+    /// A whole message is at hand, with these flags.
+    Message(u8),
+    /// Pieces of a long one, and there may be more of them.
+    Pieces,
+}
+
+/// Takes in pieces of a long message until a whole message is at hand, or enough were taken.
 pub(super) fn advance<T>(
     ring: &mut Reader<T>,
     long: &mut Long,
     end: &End,
     how: Fence,
-) -> Result<Option<u8>> {
+) -> Result<Option<Progress>> {
     let Reader::Frames(ring) = ring else { return Err(not_framed()) };
-    // Not bounded, but every turn takes a frame that the writer had to send.
-    loop {
+    for _ in 0..PIECES_AT_A_TIME {
         if long.state == Stage::Whole {
-            return Ok(Some(long.flags & CARGO));
+            return Ok(Some(Progress::Message(long.flags & CARGO)));
         }
         let Some(view) = ring.peek()? else { return Ok(None) };
         if view.flags & (BEGIN | CONTINUE) == 0 {
             if long.state != Stage::None {
                 *long = Long::default();
             }
-            return Ok(Some(view.flags & CARGO));
+            return Ok(Some(Progress::Message(view.flags & CARGO)));
         }
         let piece = payload(ring, &view);
-        let taken =
-            if view.flags & BEGIN != 0 { long.begin(piece, view.flags) } else { long.go_on(piece) };
+        let taken = if view.flags & BEGIN != 0 {
+            let begun = long.begin(piece, view.flags);
+            // Bytes that nobody sent anew must not begin another message a lap later.
+            overwrite(ring, &view, TAKEN);
+            begun
+        } else {
+            long.go_on(piece)
+        };
         ring.release();
         end.their_side().notify(how);
         taken?;
     }
+    Ok(Some(Progress::Pieces))
 }
 
 /// Whether a message is at hand, or begins: then how long it will be, if it is a long one without
@@ -112,7 +159,7 @@ pub(super) fn look_for_begin<T>(ring: &mut Reader<T>, long: &Long) -> Result<Opt
     }
     let Some(frame) = ring.peek()? else { return Ok(None) };
     let total = payload(ring, &frame).first_chunk::<LENGTH>().copied().map(u64::from_le_bytes);
-    Ok(Some(total.filter(|_| frame.flags == BEGIN)))
+    Ok(Some(total.filter(|total| frame.flags == BEGIN && *total > 0)))
 }
 
 pub(super) fn beyond_end() -> Error {

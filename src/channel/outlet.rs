@@ -143,7 +143,8 @@ impl<T, C: Codec<T>> Outlet<T, C> {
         deadline: Option<Deadline>,
     ) -> Result<(), Cause> {
         let number = self.letters;
-        self.letters += 1;
+        // The first of them came in a parcel, so it may be any number.
+        self.letters = number.wrapping_add(1);
         bytes.extend_from_slice(&number.to_le_bytes());
         let letter = |outlet: &mut Self| outlet.send_letter(number, &cargo, deadline);
         self.send_behind(letter, bytes, CARGO, deadline)?;
@@ -320,7 +321,7 @@ pub(super) fn not_framed() -> Error {
 
 #[cfg(test)]
 mod tests {
-    use crate::channel::Pipe;
+    use crate::channel::{Connection, Nothing, Pipe};
     use crate::raw::lane::Geometry;
 
     #[test]
@@ -332,6 +333,18 @@ mod tests {
             end.lane().prepare(Geometry { slot: None, capacity, fingerprint: 0 }, owner);
             here.send_bytes(&[7; 40_000]).unwrap();
             assert_eq!(there.recv_bytes().unwrap(), [7; 40_000]);
+        }
+    }
+
+    /// The count of letters arrives in a parcel, and overflowed when it was as large as it can be.
+    #[test]
+    fn the_number_of_letters_wraps_around() {
+        let (mut here, mut there) = Pipe::simplex::<Connection<u8, Nothing>>().unwrap();
+        here.outlet.as_mut().unwrap().letters = u64::MAX;
+        for _ in 0..2 {
+            let (out, _inn) = Pipe::simplex::<u8>().unwrap();
+            here.send(out).unwrap();
+            assert!(there.try_recv().is_ok());
         }
     }
 }

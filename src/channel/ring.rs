@@ -192,6 +192,16 @@ pub(super) fn payload<'a>(ring: &'a FrameConsumer<BytesAt>, view: &FrameView) ->
     unsafe { std::slice::from_raw_parts(view.payload.as_ptr(), view.length as usize) }
 }
 
+/// Writes over the first bytes of a peeked frame that has been read.
+pub(super) fn overwrite(ring: &mut FrameConsumer<BytesAt>, view: &FrameView, word: u64) {
+    let _ = ring;
+    let bytes = word.to_le_bytes();
+    let count = bytes.len().min(view.length as usize);
+    // SAFETY: as in `payload`, whose length this does not exceed; the consumer is borrowed, so
+    // nothing in this process refers to the bytes.
+    unsafe { view.payload.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), count) };
+}
+
 /// Whether the lane has slots, and then of this type's size. Whether `T` may ride in them is asked
 /// of the codec, at every use.
 fn is_slots<T>(geometry: Geometry) -> Result<bool> {

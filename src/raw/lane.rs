@@ -80,8 +80,8 @@ impl Lane {
         self.head.slot.store(slot, Relaxed);
         self.head.capacity.store(geometry.capacity, Relaxed);
         self.head.fingerprint.store(geometry.fingerprint, Relaxed);
-        self.writer.owner.store(me + 1, Relaxed);
-        self.reader.owner.store(me + 1, Relaxed);
+        self.writer.owner.store(naming(me), Relaxed);
+        self.reader.owner.store(naming(me), Relaxed);
     }
 
     /// What the maker wrote down. Read once; check it before it is used.
@@ -114,21 +114,21 @@ impl Lane {
         // AcqRel `side-handed`, paired with itself: what the last owner did to the ring happens
         // before what the next one does.
         let owner = &self.side(role).owner;
-        owner.compare_exchange(from + 1, to + 1, at(AcqRel, "side-handed"), Relaxed).is_ok()
+        owner.compare_exchange(naming(from), naming(to), at(AcqRel, "side-handed"), Relaxed).is_ok()
     }
 
     /// Closes a side that belongs to `owner`, and wakes the other. Idempotent; false if it is not his.
     pub(crate) fn close(&self, role: Role, owner: u32, died: bool) -> bool {
         let side = self.side(role);
         // Relaxed: only he, or the one reaper of him, changes the word while it names him.
-        if side.owner.load(Relaxed) != owner + 1 {
+        if side.owner.load(Relaxed) != naming(owner) {
             return false;
         }
         // Flags before owner: a side without an owner is closed, whenever this stops.
         side.seat.raise(if died { CLOSED | DIED } else { CLOSED });
         kill_point("lane-flagged");
         // Relaxed: nobody takes a side that nobody has, so nothing is ordered by it.
-        let _ = side.owner.compare_exchange(owner + 1, 0, Relaxed, Relaxed);
+        let _ = side.owner.compare_exchange(naming(owner), 0, Relaxed, Relaxed);
         kill_point("lane-closed");
         // The other side sleeps on its own seat; it looks at our flags when it wakes.
         if !mutant("lane-wake") {
@@ -157,6 +157,15 @@ impl Side {
         self.owner.load(Relaxed).checked_sub(1)
     }
 
+    /// Closes a side that has no owner and is not closed, as only foreign bytes can leave it, such
+    /// as zeros. Nobody else ever would.
+    #[cold]
+    pub(crate) fn close_unowned(&self) {
+        if self.owner().is_none() && !self.is_closed() {
+            self.seat.raise(CLOSED);
+        }
+    }
+
     /// Whether nobody will ever act on this side again. Look at the ring once more after a yes.
     #[inline]
     pub(crate) fn is_closed(&self) -> bool {
@@ -173,6 +182,12 @@ impl Side {
     pub(crate) fn notify(&self, how: Fence) {
         self.seat.notify(how);
     }
+}
+
+/// The owner word of a participant. No participant has the number that would wrap around to nobody,
+/// but a parcel may claim so.
+fn naming(participant: u32) -> u32 {
+    participant.saturating_add(1)
 }
 
 #[cfg(not(multiproc_loom))]

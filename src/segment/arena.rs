@@ -29,22 +29,33 @@ pub(crate) fn allocate(bytes: u64, kind: Kind, init: impl Fn(NonNull<u8>, u32)) 
         let granules = granules_for(bytes).ok_or_else(|| too_large(bytes))?;
         let segment = Segment::create(granules * GRANULE)?;
         registry::add(&segment);
-        let block = segment.take(bytes, kind, &init)?.ok_or_else(|| too_large(bytes))?;
-        return Shared::first(segment, block);
+        let place = segment.take(bytes, kind, &init)?.ok_or_else(|| too_large(bytes))?;
+        return Ok(Shared::first(segment, place));
     }
     for segment in registry::arenas() {
-        if let Some(block) = segment.take(bytes, kind, &init)? {
-            return Shared::first(segment, block);
+        if let Some(place) = segment.take(bytes, kind, &init)? {
+            return Ok(Shared::first(segment, place));
         }
     }
     let segment = Segment::create(ARENA_SIZE)?;
     registry::add_arena(&segment);
-    let block = segment.take(bytes, kind, &init)?.ok_or_else(|| too_large(bytes))?;
-    Shared::first(segment, block)
+    let place = segment.take(bytes, kind, &init)?.ok_or_else(|| too_large(bytes))?;
+    Ok(Shared::first(segment, place))
 }
 
 fn too_large(bytes: u64) -> Error {
     Error::new(ErrorKind::Limit, format!("an object of {bytes} bytes: blocks end at 2 GiB"))
+}
+
+fn corrupt(index: u32) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("the size of block {index} of a segment"))
+}
+
+/// A block that was taken, as it was found then.
+pub(super) struct Place {
+    pub(super) index: u32,
+    pub(super) at: NonNull<u8>,
+    pub(super) length: u64,
 }
 
 impl Segment {
@@ -54,33 +65,46 @@ impl Segment {
         bytes: u64,
         kind: Kind,
         init: &impl Fn(NonNull<u8>, u32),
-    ) -> Result<Option<u32>> {
+    ) -> Result<Option<Place>> {
         let granules = granules_for(bytes).ok_or_else(|| too_large(bytes))?;
         let me = self.me();
         for index in 0..BLOCKS_MAX {
             let block = &self.blocks()[index as usize];
-            let claimed = match block.state() {
-                State::Free => block.claim_free(me, granules),
+            let state = block.state();
+            let may_fit = match state {
+                State::Free => block.granules() == granules,
                 State::Virgin => {
                     let begin = self.begin(&mut self.books(), index)?;
                     if begin + granules * GRANULE > self.mapping.len() as u64 {
                         return Ok(None);
                     }
-                    block.claim_virgin(me, granules)
+                    true
                 }
                 _ => false,
+            };
+            // What this process holds is not free, whatever its word says.
+            if !may_fit || self.is_counted(index) {
+                continue;
+            }
+            let claimed = match state {
+                State::Virgin => block.claim_virgin(me, granules),
+                _ => block.claim_free(me, granules),
             };
             if !claimed {
                 continue;
             }
             let (at, length) = self.locate(index)?;
+            if length < bytes {
+                // It stays claimed: its word lies about its size.
+                return Err(corrupt(index));
+            }
             if let Err(error) = self.furnish(at, length) {
                 self.give_back(index);
                 return Err(error);
             }
             init(at, me);
             block.open(me, kind as u32);
-            return Ok(Some(index));
+            return Ok(Some(Place { index, at, length }));
         }
         Ok(None)
     }
@@ -113,22 +137,20 @@ impl Segment {
         block.free(self.me());
     }
 
-    /// Where a block is and how long, checked against the mapping.
+    /// Where a block is and how long, by this process's own account.
     pub(crate) fn locate(&self, index: u32) -> Result<(NonNull<u8>, u64)> {
-        let corrupt = || Error::new(ErrorKind::Corrupt, format!("block {index} of a segment"));
-        let block = self.blocks().get(index as usize).ok_or_else(corrupt)?;
+        if index >= BLOCKS_MAX {
+            return Err(corrupt(index));
+        }
         let mut books = self.books();
         let begin = self.begin(&mut books, index)?;
-        let length = block.granules() * GRANULE;
-        let end = begin.checked_add(length).ok_or_else(corrupt)?;
-        if length == 0 || end > self.mapping.len() as u64 {
-            return Err(corrupt());
-        }
+        let end = self.begin(&mut books, index + 1)?;
         // SAFETY: `begin < end <= mapping.len()`.
-        Ok((unsafe { self.mapping.base().add(begin as usize) }, length))
+        Ok((unsafe { self.mapping.base().add(begin as usize) }, end - begin))
     }
 
-    /// Where block `index` begins: behind all before it.
+    /// Where block `index` begins: behind all before it. Sizes are read once and then kept, so no
+    /// two blocks ever overlap here, whatever becomes of their words.
     fn begin(&self, books: &mut Books, index: u32) -> Result<u64> {
         if books.offsets.is_empty() {
             books.offsets.push(DATA_AT);
@@ -138,8 +160,7 @@ impl Segment {
             let granules = self.blocks()[last].granules();
             let next = books.offsets[last] + granules * GRANULE;
             if granules == 0 || next > self.mapping.len() as u64 {
-                let what = format!("the size of block {last} of a segment");
-                return Err(Error::new(ErrorKind::Corrupt, what));
+                return Err(corrupt(last as u32));
             }
             books.offsets.push(next);
         }
@@ -190,6 +211,11 @@ impl Segment {
     pub(crate) fn kind_of(&self, index: u32) -> Option<Kind> {
         let block = self.blocks().get(index as usize)?;
         if block.state() == State::Live { Kind::from_number(block.kind()) } else { None }
+    }
+
+    /// Whether any handle of this process stands on the block.
+    fn is_counted(&self, index: u32) -> bool {
+        self.books().holds.contains_key(&index)
     }
 
     /// Blocks in use, for tests and for those who look.

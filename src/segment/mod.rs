@@ -33,6 +33,8 @@ pub(crate) use arena::allocate;
 pub(crate) use courier::Courier;
 pub(crate) use fork::before_fork;
 pub(crate) use recover::recover_all;
+#[cfg(fuzzing)]
+pub(crate) use registry::forget_arenas;
 pub(crate) use registry::receive;
 pub(crate) use shared::Shared;
 
@@ -140,6 +142,16 @@ impl Segment {
             generation: AtomicU32::new(sys::fork::generation()),
             books: Mutex::default(),
         }
+    }
+
+    /// Whether a description that arrived is the lease of participant `id` of this segment.
+    ///
+    /// The number in a parcel is bytes like any: who believed it could end another's part.
+    fn is_lease(&self, lease: BorrowedFd<'_>, id: u32) -> bool {
+        let entry = self.participants().get(id as usize);
+        entry.is_some_and(Participant::is_occupied)
+            && memfd::is_same(self.memory.as_fd(), lease).unwrap_or(false)
+            && lease::hold(lease, id).unwrap_or(false)
     }
 
     /// The name by which processes know that they speak of the same segment.

@@ -35,7 +35,8 @@ impl Segment {
     /// Recovers participant `id` if it is dead. True if this call did it.
     pub(crate) fn recover_one(&self, id: u32) -> bool {
         let Some(entry) = self.participants().get(id as usize) else { return false };
-        if !self.is_ours() {
+        // Whoever is written down as our own reaper: we are alive.
+        if !self.is_ours() || id == self.me() {
             return false;
         }
         let Some(reap) = entry.claim(id, self.me(), |who| self.is_dead(who)) else { return false };

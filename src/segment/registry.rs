@@ -65,6 +65,17 @@ pub(super) fn add_arena(segment: &Arc<Segment>) {
     }
 }
 
+/// Lets the next object begin a new arena.
+#[cfg(fuzzing)]
+pub(crate) fn forget_arenas() {
+    let mut arenas = lock(&ARENAS);
+    let newest = arenas.newest.take();
+    arenas.older.clear();
+    drop(arenas);
+    // Its drop may be the last, and takes other locks.
+    drop(newest);
+}
+
 /// Takes in a segment that came with a parcel: the mapped one if it is mapped already.
 ///
 /// Returns the courier that has held its objects on the way, and holds them as long as he is kept.
@@ -75,14 +86,18 @@ pub(crate) fn receive(uuid: u128, lease: OwnedFd, id: u32) -> Result<Courier> {
         .iter()
         .filter_map(Weak::upgrade)
         .find(|segment| segment.uuid == uuid && segment.is_ours());
-    if let Some(segment) = known {
-        return Ok(Courier::arrived(&segment, id, lease));
+    let segment = match known {
+        Some(segment) => segment,
+        None => {
+            let segment = Segment::enter(lease.as_fd())?;
+            segments.retain(|segment| segment.strong_count() > 0);
+            segments.push(Arc::downgrade(&segment));
+            segment
+        }
+    };
+    if segment.uuid != uuid || !segment.is_lease(lease.as_fd(), id) {
+        let what = "a segment that is not the one announced, or came without its courier's lease";
+        return Err(Error::new(ErrorKind::Corrupt, what));
     }
-    let segment = Segment::enter(lease.as_fd())?;
-    if segment.uuid != uuid {
-        return Err(Error::new(ErrorKind::Corrupt, "a segment that is not the one announced"));
-    }
-    segments.retain(|segment| segment.strong_count() > 0);
-    segments.push(Arc::downgrade(&segment));
     Ok(Courier::arrived(&segment, id, lease))
 }

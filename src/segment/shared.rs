@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::raw::kind::Kind;
 
+use super::arena::Place;
 use super::{Segment, registry};
 
 /// One handle of this process on one block.
@@ -26,10 +27,10 @@ unsafe impl Sync for Shared {}
 
 impl Shared {
     /// The handle of whoever made the block. The gate is already passed.
-    pub(super) fn first(segment: Arc<Segment>, block: u32) -> Result<Self> {
-        let (at, length) = segment.locate(block)?;
-        segment.count_first(block);
-        Ok(Self { segment, block, at, length })
+    pub(super) fn first(segment: Arc<Segment>, place: Place) -> Self {
+        let Place { index, at, length } = place;
+        segment.count_first(index);
+        Self { segment, block: index, at, length }
     }
 
     /// A handle on a block that this process, or a courier to it, holds at this moment.

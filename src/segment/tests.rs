@@ -120,6 +120,54 @@ fn foreign_memory_is_refused() {
 }
 
 #[test]
+fn what_is_no_sealed_memory_is_refused() {
+    let file = std::fs::File::open("/proc/self/exe").unwrap();
+    assert_eq!(receive(3, file.into(), 0).unwrap_err().kind(), ErrorKind::Corrupt);
+    let (socket, _peer) = sys::socket::pair().unwrap();
+    assert_eq!(receive(3, socket, 0).unwrap_err().kind(), ErrorKind::Corrupt);
+    let unsealed = memfd::create_unsealed(c"open", DATA_AT).unwrap();
+    assert_eq!(receive(3, unsealed, 0).unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+/// The number in a parcel was believed, and with the parcel that participant's part ended.
+#[test]
+fn a_courier_without_his_lease_is_refused() {
+    let object = large();
+    let segment = Arc::clone(object.segment());
+    let (mine, other) = (segment.me(), large());
+    let courier = Courier::new(&segment).unwrap();
+    courier.hold(object.block());
+    for id in [mine, courier.id(), courier.id() + 1, PARTICIPANTS_MAX, u32::MAX] {
+        for memory in [&segment, other.segment()] {
+            let lease = memfd::reopen(memory.memory.as_fd()).unwrap();
+            let error = receive(segment.uuid(), lease, id).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt);
+        }
+    }
+    drop(object);
+    assert_eq!(segment.live_blocks(), 1);
+    assert!(segment.participants()[mine as usize].is_occupied());
+}
+
+/// A word said "free" of a block in use, and two objects of one process lay in the same memory.
+#[test]
+fn what_is_held_here_is_never_given_out_again() {
+    let held = object(100);
+    let segment = Arc::clone(held.segment());
+    let offset = BLOCKS_AT + held.block() as usize * size_of::<Block>();
+    // SAFETY: the table is mapped; this is what a broken participant could do.
+    let word =
+        unsafe { segment.mapping.base().add(offset).cast::<crate::shim::AtomicU64>().as_ref() };
+    let live = word.load(Relaxed);
+    for broken in [0, live | 1] {
+        word.store(broken, Relaxed);
+        let others: Vec<Shared> = (0..5).map(|_| object(100)).collect();
+        assert!(others.iter().all(|other| other.base() != held.base()));
+    }
+    word.store(live, Relaxed);
+}
+
+#[test]
 fn more_participants_than_entries_is_an_error() {
     let object = large();
     let segment = object.segment();

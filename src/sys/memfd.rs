@@ -18,10 +18,16 @@ const LARGE: u64 = 16 << 20;
 
 /// Makes `size` bytes of sealed memory without pages; [`reserve`] gives them pages.
 pub(crate) fn create(name: &CStr, size: u64) -> io::Result<OwnedFd> {
+    let memory = create_unsealed(name, size)?;
+    fcntl(&memory, FcntlArg::F_ADD_SEALS(SEALS))?;
+    Ok(memory)
+}
+
+/// Makes `size` bytes of memory that anybody who has it can resize still.
+pub(crate) fn create_unsealed(name: &CStr, size: u64) -> io::Result<OwnedFd> {
     let length = i64::try_from(size).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))?;
     let memory = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
     ftruncate(&memory, length)?;
-    fcntl(&memory, FcntlArg::F_ADD_SEALS(SEALS))?;
     Ok(memory)
 }
 
@@ -43,7 +49,7 @@ pub(crate) fn release(memory: BorrowedFd<'_>, offset: u64, length: u64) -> io::R
 }
 
 /// How many bytes the machine can still give without swapping, by its own account (proc(5)).
-fn available() -> Option<u64> {
+pub(crate) fn available() -> Option<u64> {
     let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
@@ -63,11 +69,21 @@ fn range(flags: FallocateFlags, memory: BorrowedFd<'_>, at: u64, length: u64) ->
 
 /// The size of memory that came from outside, once it is certain that nobody can change it.
 pub(crate) fn sealed_size(memory: BorrowedFd<'_>) -> io::Result<u64> {
-    let seals = SealFlag::from_bits_retain(fcntl(memory, FcntlArg::F_GET_SEALS)?);
+    let invalid = |what| io::Error::new(io::ErrorKind::InvalidData, what);
+    let seals = match fcntl(memory, FcntlArg::F_GET_SEALS) {
+        Err(nix::errno::Errno::EINVAL) => return Err(invalid("the file is not a memfd")),
+        seals => SealFlag::from_bits_retain(seals?),
+    };
     if !seals.contains(SEALS) {
-        return Err(io::Error::other("the memory is not sealed against resizing"));
+        return Err(invalid("the memory is not sealed against resizing"));
     }
     u64::try_from(fstat(memory)?.st_size).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
+}
+
+/// Whether both are descriptions of the same memory.
+pub(crate) fn is_same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> io::Result<bool> {
+    let (one, other) = (fstat(one)?, fstat(other)?);
+    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
 }
 
 /// Opens the same memory once more, as a new open file description with locks of its own.
@@ -112,6 +128,11 @@ pub(crate) fn holding_all(parts: &[&[u8]]) -> io::Result<OwnedFd> {
 /// Reads all of a sealed memfd into private memory.
 pub(crate) fn contents(memory: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
     let size = usize::try_from(sealed_size(memory)?).map_err(io::Error::other)?;
+    // Whoever sends bytes has paid for their pages; a hole of any size costs nothing.
+    let paid = u64::try_from(fstat(memory)?.st_blocks).unwrap_or(0).saturating_mul(512);
+    if paid < size as u64 {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the memory has holes"));
+    }
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(size).map_err(|_| io::Error::from_raw_os_error(libc::ENOMEM))?;
     bytes.resize(size, 0);
@@ -142,6 +163,13 @@ mod tests {
     fn unsealed_memory_is_refused() {
         let memory = memfd_create(c"open", MFdFlags::MFD_CLOEXEC).unwrap();
         assert!(sealed_size(memory.as_fd()).is_err());
+    }
+
+    /// A peer could have all memory of this process filled at no cost of its own.
+    #[test]
+    fn a_hole_is_no_content() {
+        let hole = create(c"hole", 1 << 40).unwrap();
+        assert_eq!(contents(hole.as_fd()).unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 
     #[test]

@@ -18,6 +18,7 @@ const ROOMS: &[(&str, u8)] = &[
     ("sync", 5),
     ("value", 5),
     ("process", 6),
+    ("fuzzing", 7),
     ("manager", 7),
     ("pool", 7),
 ];

@@ -1,0 +1,13 @@
+//! Foreign bytes in the memory of pipes, between their verbs.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../../tests/common/script.rs"]
+mod script;
+
+fuzz_target!(|input: &[u8]| {
+    // A run begins with memory that nobody has broken yet.
+    multiproc::fuzzing::forget_arenas();
+    script::play(input);
+});
