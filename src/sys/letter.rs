@@ -30,7 +30,7 @@ pub(crate) struct Letter {
     pub(crate) fds: Vec<OwnedFd>,
 }
 
-/// Sends a letter. On error it may have been sent in part: do not use the socket for another.
+/// Sends a letter. On error it may have been sent in part; the next one makes the reader forget it.
 pub(crate) fn send(
     socket: BorrowedFd<'_>,
     bytes: &[u8],
@@ -66,24 +66,67 @@ pub(crate) fn send_joined(
 }
 
 /// Receives a letter; `None` means that the peer is gone and nothing is left.
+///
+/// A letter that its sender gave up half way is passed over, and so is the rest of one whose
+/// beginning was lost, as this process could open no more files.
 pub(crate) fn receive(socket: BorrowedFd<'_>, deadline: Deadline) -> io::Result<Option<Letter>> {
+    let mut next = next_sheet(socket, deadline)?;
+    // Bounded by what was sent: every turn takes a packet.
+    while let Some(first) = next {
+        if first.tag == MORE_FDS && !first.fds.is_empty() {
+            next = next_sheet(socket, deadline)?;
+            continue;
+        }
+        match read(socket, first, deadline)? {
+            Read::Whole(letter) => return Ok(Some(letter)),
+            Read::GivenUp(by) => next = Some(by),
+        }
+    }
+    Ok(None)
+}
+
+/// One packet of a letter.
+struct Sheet {
+    tag: u32,
+    /// Of the first, how many fds the letter has; of the others, how many they bring.
+    count: usize,
+    /// What is behind the header.
+    bytes: Vec<u8>,
+    fds: Vec<OwnedFd>,
+}
+
+enum Read {
+    Whole(Letter),
+    /// It ends with the first sheet of another letter.
+    GivenUp(Sheet),
+}
+
+fn next_sheet(socket: BorrowedFd<'_>, deadline: Deadline) -> io::Result<Option<Sheet>> {
     // As large as the packet: a fresh process pays for every page that is touched.
     let length = socket::next_length(socket, deadline)?;
     if length > HEADER + INLINE_MAX {
         return Err(malformed());
     }
-    let mut packet = vec![0; length.max(HEADER)];
-    let first = socket::receive(socket, &mut packet, deadline)?;
-    if first.length == 0 && first.fds.is_empty() {
+    let mut bytes = vec![0; length.max(HEADER)];
+    let packet = socket::receive(socket, &mut bytes, deadline)?;
+    if packet.length == 0 && packet.fds.is_empty() {
         return Ok(None);
     }
-    let (tag, count) = parse(packet.get(..first.length).ok_or_else(malformed)?)?;
-    let mut fds = first.fds;
-    let mut more = [0; HEADER];
+    let (tag, count) = parse(bytes.get(..packet.length).ok_or_else(malformed)?)?;
+    bytes.truncate(packet.length);
+    bytes.drain(..HEADER);
+    Ok(Some(Sheet { tag, count, bytes, fds: packet.fds }))
+}
+
+/// Reads on until all fds of the letter are there.
+fn read(socket: BorrowedFd<'_>, first: Sheet, deadline: Deadline) -> io::Result<Read> {
+    let Sheet { tag, count, bytes, mut fds } = first;
     while fds.len() < count {
-        let next = socket::receive(socket, &mut more, deadline)?;
-        let (tag, added) = parse(more.get(..next.length).ok_or_else(malformed)?)?;
-        if tag != MORE_FDS || added != next.fds.len() || added == 0 {
+        let next = next_sheet(socket, deadline)?.ok_or_else(malformed)?;
+        if next.tag != MORE_FDS {
+            return Ok(Read::GivenUp(next));
+        }
+        if next.count != next.fds.len() || next.count == 0 {
             return Err(malformed());
         }
         fds.extend(next.fds);
@@ -92,15 +135,11 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, deadline: Deadline) -> io::Result<
         return Err(malformed());
     }
     let bytes = match tag {
-        INLINE => {
-            packet.truncate(first.length);
-            packet.drain(..HEADER);
-            packet
-        }
+        INLINE => bytes,
         IN_MEMFD if count > 0 => memfd::contents(fds.remove(0).as_fd())?,
         _ => return Err(malformed()),
     };
-    Ok(Some(Letter { bytes, fds }))
+    Ok(Read::Whole(Letter { bytes, fds }))
 }
 
 fn header(tag: u32, fds: usize) -> [u8; HEADER] {
@@ -162,6 +201,19 @@ mod tests {
                     assert_eq!(held, (i as u32).to_le_bytes());
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_letter_in_part_does_not_harm_the_next() {
+        let (here, there) = socket::pair().unwrap();
+        let fd = memfd::holding(b"fd").unwrap();
+        // Given up by its sender half way, and the rest of one whose beginning was lost.
+        for part in [header(INLINE, 700), header(MORE_FDS, 1)] {
+            socket::send(here.as_fd(), &[&part], &[fd.as_fd()], soon()).unwrap();
+            send(here.as_fd(), b"next", &[fd.as_fd(); 2], soon()).unwrap();
+            let letter = receive(there.as_fd(), soon()).unwrap().unwrap();
+            assert_eq!((letter.bytes.as_slice(), letter.fds.len()), (&b"next"[..], 2));
         }
     }
 
