@@ -5,9 +5,9 @@
 //! ```
 //!
 //! The parent walks DIR (by default the current folder; `.git` and `target` are passed over) and
-//! hands the files to worker processes, a few at a time over a pipe each. A worker counts words, runs of
-//! non-whitespace, and answers. With `--kill-one` a worker is killed with -9 while it holds files:
-//! they are given to others, and nothing is lost.
+//! hands the files to worker processes, a few at a time over a pipe each. A worker counts words,
+//! runs of non-whitespace, and answers. With `--kill-one` a worker is killed with -9 while it holds
+//! files: they are given to others, and nothing is lost.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;

@@ -23,16 +23,17 @@
 //! - A [`Process`] runs a function of this program, with arguments, in a process of its own, and
 //!   brings its result back. There is nothing to set up.
 //! - A [`Pipe`] has two ends, [`Connection`]s, that send and receive values of any type that serde
-//!   knows, plain values in fixed slots, or bytes. Messages lie in shared memory; the kernel is asked
-//!   only by those who have to sleep.
+//!   knows, plain values in fixed slots, or bytes. Messages lie in shared memory; the kernel is
+//!   asked only by those who have to sleep.
 //! - What is `kill`ed is gone, and nothing else: see the promises in the README.
 //!
 //! The bare verb waits, `try_` never does, `_timeout` waits for so long at the most. A failed send
 //! gives the value back. That a peer died is a value, not a panic.
 //!
-//! **Not supported**: other systems than Linux on x86-64 with glibc; programs that do not share their
-//! executable; functions from libraries loaded at run time. A participant that writes into the shared
-//! memory on purpose can spoil the messages of others, but not the memory safety of their programs.
+//! **Not supported**: other systems than Linux on x86-64 with glibc; programs that do not share
+//! their executable; functions from libraries loaded at run time. A participant that writes into
+//! the shared memory on purpose can spoil the messages of others, but not the memory safety of
+//! their programs.
 
 mod error;
 mod shim;

@@ -74,8 +74,8 @@ impl Peer {
     fn process(work: impl FnMut(u64)) -> Self {
         let (inbox, orders) = std::io::pipe().expect("a pipe");
         let gate = lines();
-        // SAFETY: the bench's other threads sleep in the kernel and hold no lock, so the copy may do
-        // what the original may.
+        // SAFETY: the bench's other threads sleep in the kernel and hold no lock, so the copy may
+        // do what the original may.
         let process = unsafe { Process::fork(|| serve(inbox, gate, work)) }.expect("a fork");
         Self { orders, gate, round: 0, who: Who::Process(Some(process)) }
     }

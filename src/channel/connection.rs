@@ -192,8 +192,9 @@ impl<Out, In, C: Codec<In>> Connection<Out, In, C> {
         received.map_err(RecvError::new)
     }
 
-    /// Whether [`recv`](Self::recv) would return at once, waiting up to `timeout` for that to become
-    /// true. It is true at the end as well, when `recv` reports that the other side is gone.
+    /// Whether [`recv`](Self::recv) would return at once, waiting up to `timeout` for that to
+    /// become true. It is true at the end as well, when `recv` reports that the other side is
+    /// gone.
     ///
     /// # Errors
     /// If the pipe is damaged.

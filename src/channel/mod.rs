@@ -7,6 +7,7 @@
 //! | `bytes` | raw bytes beside typed messages: in place, into buffers, streamed |
 //! | `outlet`, `inlet` | one sending half, one receiving half |
 //! | `long` | what flags of frames mean; messages in several frames |
+//! | `stream` | a message received into the caller's memory |
 //! | `ring` | a ring where it lies, with safe reads and writes |
 //! | `end` | who owns a side of a lane; how it moves and how it closes |
 //! | `travel` | how a connection crosses to another process |
@@ -21,6 +22,7 @@ mod long;
 mod outlet;
 mod pipe;
 mod ring;
+mod stream;
 mod travel;
 
 pub(crate) use end::bequeath;

@@ -162,8 +162,9 @@ impl Draft {
     /// The bytes to write. What is there now is of no meaning.
     pub(super) fn bytes(&mut self) -> &mut [u8] {
         let Reservation { payload, length, .. } = &self.reservation;
-        // SAFETY: the ring has reserved these bytes for the producer, who is borrowed by the draft's
-        // maker for as long as the draft is in use; the peer does not touch them before `commit`.
+        // SAFETY: the ring has reserved these bytes for the producer, who is borrowed by the
+        // draft's maker for as long as the draft is in use; the peer does not touch them
+        // before `commit`.
         unsafe { std::slice::from_raw_parts_mut(payload.as_ptr(), *length as usize) }
     }
 

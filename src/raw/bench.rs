@@ -1,19 +1,20 @@
-//! The bench: a parking place for many threads, such as the receivers of a queue or a lock's waiters.
+//! The bench: a parking place for many threads, such as the receivers of a queue or a lock's
+//! waiters.
 //!
-//! One bit marks each waiter, and each waiter sleeps on a token of its own, so a wake reaches exactly
-//! one thread. Bits are idempotent: a janitor can take back exactly the mark of a dead waiter, where a
-//! count would be wrong for ever.
+//! One bit marks each waiter, and each waiter sleeps on a token of its own, so a wake reaches
+//! exactly one thread. Bits are idempotent: a janitor can take back exactly the mark of a dead
+//! waiter, where a count would be wrong for ever.
 //!
-//! **The baton.** A wake that was spent on a waiter that does not use it would leave another one asleep
-//! beside a message, so it notifies again when it got its message without the wake, or gives up. Where
-//! it was killed instead, the janitor passes the baton by [`wake_everyone`].
+//! **The baton.** A wake that was spent on a waiter that does not use it would leave another one
+//! asleep beside a message, so it notifies again when it got its message without the wake, or gives
+//! up. Where it was killed instead, the janitor passes the baton by [`wake_everyone`].
 
 use crate::shim::{AtomicU32, AtomicU64, Futex, Ordering, fence, kill_point, mutant};
 
 use super::wait::{self, Fence, Place, Terms, Waited};
 
-/// In the first word, in the place of slot 0, which is no waiter's: some waiter has no membarrier, so
-/// publishers must use a full fence before they look for marks.
+/// In the first word, in the place of slot 0, which is no waiter's: some waiter has no membarrier,
+/// so publishers must use a full fence before they look for marks.
 const FENCED: u64 = 1 << 0;
 
 /// The owner of a waiter that is free.
@@ -25,15 +26,16 @@ const NOBODY: u32 = 0;
 pub(crate) struct Bench<const N: usize> {
     /// Bit `slot % 64` of word `slot / 64` is the mark of the waiter of this slot:
     ///
-    /// | mark | the waiter                                      | set by     | cleared by              |
-    /// |------|-------------------------------------------------|------------|-------------------------|
-    /// | 0    | is away, or is owed a wake by the one who       |            | a waker, before it      |
-    /// |      | cleared it (or by the janitor)                  |            | wakes; the waiter; the  |
-    /// | 1    | looks again, sleeps, or died                    | the waiter | janitor                 |
+    /// | mark | the waiter                                  | set by     | cleared by      |
+    /// |------|---------------------------------------------|------------|-----------------|
+    /// | 0    | is away, or is owed a wake by the one who   |            | a waker, before |
+    /// |      | cleared it (or by the janitor)              |            | it wakes; the   |
+    /// | 1    | looks again, sleeps, or died                | the waiter | waiter; janitor |
     ///
     /// In the place of slot 0 is `FENCED`: set by a waiter, once, and cleared by nobody.
     parked: [AtomicU64; N],
-    /// The slot to begin with when the next waiter is picked. A hint, so that low slots do not always win.
+    /// The slot to begin with when the next waiter is picked. A hint, so that low slots do not
+    /// always win.
     turn: AtomicU64,
 }
 
@@ -41,13 +43,13 @@ pub(crate) struct Bench<const N: usize> {
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Waiter {
-    /// | value           | meaning to its sleeper                             | changed by         |
-    /// |-----------------|----------------------------------------------------|--------------------|
-    /// | as it announced | not woken yet: sleep                               |                    |
-    /// | any other       | look again; perhaps in vain, if the waker was late | every waker, by +1 |
+    /// | value           | meaning to its sleeper                             | changed by |
+    /// |-----------------|----------------------------------------------------|------------|
+    /// | as it announced | not woken yet: sleep                               |            |
+    /// | any other       | look again; perhaps in vain, if the waker was late | wakers, +1 |
     token: Futex,
-    /// The participant whose thread this is, or `NOBODY`. A thread takes it from `NOBODY` by CAS; the
-    /// thread, or the janitor after its death, puts `NOBODY` back.
+    /// The participant whose thread this is, or `NOBODY`. A thread takes it from `NOBODY` by CAS;
+    /// the thread, or the janitor after its death, puts `NOBODY` back.
     owner: AtomicU32,
 }
 
@@ -75,8 +77,8 @@ impl<const N: usize> Bench<N> {
     /// Wakes all who wait. Call it after the Release store of what they wait for.
     #[cold]
     pub(crate) fn notify_all(&self, table: &[Waiter]) {
-        // Fence `parked-all`: meets the waiter's fence `parked`. The message is before it, the marks
-        // are taken after it.
+        // Fence `parked-all`: meets the waiter's fence `parked`. The message is before it, the
+        // marks are taken after it.
         fence("parked-all");
         for (index, word) in self.parked.iter().enumerate() {
             // Relaxed: the fence orders it, and an RMW reads the newest marks.
@@ -103,7 +105,8 @@ impl<const N: usize> Bench<N> {
         wait::wait(&place, terms, ready, suspect)
     }
 
-    /// Takes back the mark of a dead waiter. Idempotent; too late, it wakes the slot's new owner in vain.
+    /// Takes back the mark of a dead waiter. Idempotent; too late, it wakes the slot's new owner in
+    /// vain.
     ///
     /// A mark that is gone may be a baton that died with the waiter: [`wake_everyone`] comes next.
     #[cold]
@@ -174,7 +177,8 @@ impl Waiter {
     /// Takes a free waiter of `table` for a thread of participant `owner`. `None` if all are taken.
     pub(crate) fn claim(table: &[Self], owner: u32) -> Option<usize> {
         debug_assert!(owner != NOBODY);
-        // Relaxed: an owner inherits nothing. What a late waker does to the token only wakes in vain.
+        // Relaxed: an owner inherits nothing. What a late waker does to the token only wakes in
+        // vain.
         (1..table.len()).find(|&slot| {
             let claim = (Ordering::Relaxed, Ordering::Relaxed);
             table[slot].owner.compare_exchange(NOBODY, owner, claim.0, claim.1).is_ok()

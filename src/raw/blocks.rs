@@ -140,7 +140,8 @@ impl Block {
             .is_some_and(|word| word.load(Relaxed) & bit_of(holder) != 0)
     }
 
-    /// Takes a holder away. True if `me` must now tear the block down, then call [`free`](Self::free).
+    /// Takes a holder away. True if `me` must now tear the block down, then call
+    /// [`free`](Self::free).
     ///
     /// Also right when `holder` never held it: a process that dies between its release and the look
     /// below leaves a block that nobody holds, and its reaper finds that out here.
@@ -159,7 +160,8 @@ impl Block {
             return false;
         }
         let claimed = (seen & !(STATE | OWNER)) | CLAIMED | owner_bits(me);
-        // Relaxed: `is_unheld` acquired the work of every holder; the exchange only picks one of us.
+        // Relaxed: `is_unheld` acquired the work of every holder; the exchange only picks one of
+        // us.
         self.word.compare_exchange(seen, claimed, Relaxed, Relaxed).is_ok()
     }
 

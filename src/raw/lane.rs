@@ -117,7 +117,8 @@ impl Lane {
         owner.compare_exchange(naming(from), naming(to), at(AcqRel, "side-handed"), Relaxed).is_ok()
     }
 
-    /// Closes a side that belongs to `owner`, and wakes the other. Idempotent; false if it is not his.
+    /// Closes a side that belongs to `owner`, and wakes the other. Idempotent; false if it is not
+    /// his.
     pub(crate) fn close(&self, role: Role, owner: u32, died: bool) -> bool {
         let side = self.side(role);
         // Relaxed: only he, or the one reaper of him, changes the word while it names him.

@@ -59,8 +59,9 @@ impl Participant {
             return false;
         }
         let live = (seen & !(STATE | REAPER)) | LIVE;
-        // Acquire `entry-changed`: what the last participant of this entry held has been given back.
-        // Release `entry-changed`: whoever reads LIVE asks for the lease after it was taken.
+        // Acquire `entry-changed`: what the last participant of this entry held has been given
+        // back. Release `entry-changed`: whoever reads LIVE asks for the lease after it was
+        // taken.
         let entered =
             self.word.compare_exchange(seen, live, at(AcqRel, "entry-changed"), Relaxed).is_ok();
         if entered {

@@ -1,7 +1,7 @@
 //! The seat: a parking place for one thread, such as the receiving side of a pipe.
 //!
-//! It is one word. The sleeper sleeps on the word that holds its own mark, so a mark that is taken and
-//! a flag that is raised both end the sleep, and there is no token to reset or to lose.
+//! It is one word. The sleeper sleeps on the word that holds its own mark, so a mark that is taken
+//! and a flag that is raised both end the sleep, and there is no token to reset or to lose.
 
 use crate::shim::{Futex, Ordering, at, fence, kill_point, mutant};
 
@@ -39,7 +39,8 @@ impl Seat {
 
     /// The flags raised so far.
     ///
-    /// Who sees a flag sees all that was done before it was raised; a message too, so look once more.
+    /// Who sees a flag sees all that was done before it was raised; a message too, so look once
+    /// more.
     #[inline]
     pub(crate) fn flags(&self) -> u32 {
         // Acquire `seat-flags`: pairs with Release `seat-flags` in `raise`.
@@ -174,7 +175,8 @@ mod tests {
             let waited = seat.wait(terms(&epoch, how, deadline), || false, || ());
             let after = used();
             assert_eq!(waited, Waited::TimedOut);
-            // Ten sleeps by the backstop, one for the news of FENCED, and some by membarrier's lock.
+            // Ten sleeps by the backstop, one for the news of FENCED, and some by membarrier's
+            // lock.
             assert!(after.1 - before.1 < 30, "{how:?}: {} sleeps", after.1 - before.1);
             let cpu = after.0 - before.0;
             assert!(cpu < Duration::from_millis(20), "{how:?}: {cpu:?} of CPU");
@@ -256,7 +258,8 @@ mod tests {
         }
     }
 
-    /// Each message is sent a random few microseconds late, so that the peer spins, yields or parks.
+    /// Each message is sent a random few microseconds late, so that the peer spins, yields or
+    /// parks.
     #[test]
     fn ping_pong_loses_no_wake() {
         const ROUNDS: u32 = 50_000;

@@ -1,8 +1,8 @@
 //! The one waiting layer: spin, yield, then park on a futex word of one's own.
 //!
-//! Before it sleeps, a waiter makes two moves: it announces itself, then it looks again. A publisher
-//! makes the mirror image of them, and a fence between the two moves of each side keeps both from
-//! missing the other:
+//! Before it sleeps, a waiter makes two moves: it announces itself, then it looks again. A
+//! publisher makes the mirror image of them, and a fence between the two moves of each side keeps
+//! both from missing the other:
 //!
 //! ```text
 //! publisher                          waiter
@@ -14,24 +14,25 @@
 //! These fences are the only order that the layer needs, so marks and tokens are `Relaxed`: of two
 //! fences one is first, and whoever comes second sees all that was before the first.
 //!
-//! **Which fence.** The heavy fence is membarrier(2), which runs a full fence on every core that runs
-//! a registered process; a publisher that is not running has had its fence from the scheduler. So the
-//! publisher pays nothing, see [`Fence::Asymmetric`]. A publisher that could not register fences for
-//! itself; a waiter that cannot issue the barrier sets `FENCED` beside the marks, which sends every
-//! publisher through a slow path with a full fence.
+//! **Which fence.** The heavy fence is membarrier(2), which runs a full fence on every core that
+//! runs a registered process; a publisher that is not running has had its fence from the scheduler.
+//! So the publisher pays nothing, see [`Fence::Asymmetric`]. A publisher that could not register
+//! fences for itself; a waiter that cannot issue the barrier sets `FENCED` beside the marks, which
+//! sends every publisher through a slow path with a full fence.
 //!
 //! **What a place does.** Marks and sleep differ between [`Seat`](super::seat) and
-//! [`Bench`](super::bench); [`Place`] is what this file asks of both. A waker takes the mark before it
-//! wakes, so one message costs one system call, however long the woken thread takes to run.
+//! [`Bench`](super::bench); [`Place`] is what this file asks of both. A waker takes the mark before
+//! it wakes, so one message costs one system call, however long the woken thread takes to run.
 //!
-//! **Deaths.** A waker may die between its store and its wake, and a woken thread before it acts. The
-//! janitor who notices bumps the death epoch, on which every sleeper waits as well, and wakes the
-//! places of the segment for those whose kernel cannot wait on two words. Should both fail, each
-//! sleep ends after [`BACKSTOP`].
+//! **Deaths.** A waker may die between its store and its wake, and a woken thread before it acts.
+//! The janitor who notices bumps the death epoch, on which every sleeper waits as well, and wakes
+//! the places of the segment for those whose kernel cannot wait on two words. Should both fail,
+//! each sleep ends after [`BACKSTOP`].
 //!
-//! **What no model shows.** That membarrier amounts to two full fences: models take them for granted, or
-//! the light one for nothing; `one_of_two_sees_the_other` tries it. That the news of `FENCED` arrives
-//! within [`SETTLE`]: models begin with it. That the epoch ends a sleep: a model sleeps on one word.
+//! **What no model shows.** That membarrier amounts to two full fences: models take them for
+//! granted, or the light one for nothing; `one_of_two_sees_the_other` tries it. That the news of
+//! `FENCED` arrives within [`SETTLE`]: models begin with it. That the epoch ends a sleep: a model
+//! sleeps on one word.
 
 use std::mem;
 use std::time::{Duration, Instant};
@@ -111,7 +112,8 @@ pub(super) trait Place {
 pub(crate) const BACKSTOP: Duration = Duration::from_millis(100);
 
 /// How long the news of `FENCED` may take to reach a publisher that is past its light fence. The
-/// publisher's store buffer drains within microseconds; what is slower than this meets the backstop.
+/// publisher's store buffer drains within microseconds; what is slower than this meets the
+/// backstop.
 const SETTLE: Duration = Duration::from_millis(1);
 
 /// At most this many yields, which take 0.4 us each where nobody else wants the CPU.
@@ -120,10 +122,10 @@ const YIELDS: u32 = 50;
 /// Waits until `ready` or the deadline.
 ///
 /// `ready` takes what it waits for; where it only looks and the caller then leaves the thing, the
-/// caller must notify again, as the wake was spent on it. `suspect` is called before the first sleep,
-/// and when a sleep ended without a waker (the backstop, the deadline, a death somewhere). It may probe
-/// the peers and recover the dead; `ready` is asked again after it. Neither may panic: the mark would
-/// stay.
+/// caller must notify again, as the wake was spent on it. `suspect` is called before the first
+/// sleep, and when a sleep ended without a waker (the backstop, the deadline, a death somewhere).
+/// It may probe the peers and recover the dead; `ready` is asked again after it. Neither may panic:
+/// the mark would stay.
 pub(super) fn wait(
     place: &impl Place,
     terms: Terms<'_>,
@@ -271,7 +273,8 @@ pub(super) mod testing {
         (Duration::from_nanos(nanos), sleeps.unwrap().trim().parse().unwrap())
     }
 
-    /// Keeps the CPU busy for some microseconds that vary with `n`, so that the peer parks sometimes.
+    /// Keeps the CPU busy for some microseconds that vary with `n`, so that the peer parks
+    /// sometimes.
     pub(crate) fn dawdle(n: u32) {
         let start = Instant::now();
         let time = Duration::from_micros(u64::from(n.wrapping_mul(2_654_435_769) >> 26));

@@ -5,10 +5,10 @@
 //! that travels inside the message. If the message is lost, the kernel closes the description, the
 //! lease is free, and whoever looks next recovers the courier like any other dead participant.
 //!
-//! The receiver takes over from him, handle by handle, and dismisses him when the parcel is unpacked:
-//! what is still his then was wanted by nobody, and is closed. A process that is not yet in the
-//! segment enters it first; meanwhile the courier keeps everything, so it is there for a child
-//! before its first instruction.
+//! The receiver takes over from him, handle by handle, and dismisses him when the parcel is
+//! unpacked: what is still his then was wanted by nobody, and is closed. A process that is not yet
+//! in the segment enters it first; meanwhile the courier keeps everything, so it is there for a
+//! child before its first instruction.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -73,7 +73,8 @@ impl Courier {
         }
     }
 
-    /// His parcel is on its way, with a copy of his lease: from now on it is the receiver's business.
+    /// His parcel is on its way, with a copy of his lease: from now on it is the receiver's
+    /// business.
     pub(crate) fn send_off(mut self) {
         self.let_go();
     }

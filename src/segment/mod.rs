@@ -4,7 +4,8 @@
 //! ([`layout`]). A process needs one fd and one mapping for all the objects in it: the fd is its
 //! lease, its access and what it makes copies of when a handle travels.
 //!
-//! Nothing here has a name. The kernel frees the memory with the last process or parcel that has it.
+//! Nothing here has a name. The kernel frees the memory with the last process or parcel that has
+//! it.
 #![allow(unsafe_code)]
 
 mod arena;

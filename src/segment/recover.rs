@@ -11,7 +11,8 @@ use crate::sys::lease;
 
 use super::{Segment, registry};
 
-/// Recovers the dead of every segment of this process. Called when a child died, or a wait took long.
+/// Recovers the dead of every segment of this process. Called when a child died, or a wait took
+/// long.
 pub(crate) fn recover_all() {
     for segment in registry::all() {
         segment.recover();

@@ -105,8 +105,9 @@ pub(crate) fn kill_point(name: &'static str) {
     }
 }
 
-/// The kernel's check-and-sleep, as a mutex and a bell. Time does not pass in a model, so a time-out
-/// is for ever, unless it is zero: then the sleep ends at once, wherever the others happen to be.
+/// The kernel's check-and-sleep, as a mutex and a bell. Time does not pass in a model, so a
+/// time-out is for ever, unless it is zero: then the sleep ends at once, wherever the others happen
+/// to be.
 #[derive(Debug)]
 pub(crate) struct Futex {
     word: AtomicU32,

@@ -70,7 +70,8 @@ impl Futex {
         &self.0
     }
 
-    /// Sleeps while the word is `expected` and `other`'s is `other_expected`, at most for `timeout`.
+    /// Sleeps while the word is `expected` and `other`'s is `other_expected`, at most for
+    /// `timeout`.
     pub(crate) fn wait_or(
         &self,
         expected: u32,

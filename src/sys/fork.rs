@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// Which process this is among those that came from one another by `fork`. Never 0.
 pub(crate) fn generation() -> u32 {
     let page = page();
-    // Relaxed: a process sees its own page; the kernel wipes it before the child's first instruction.
+    // Relaxed: a process sees its own page; the kernel wipes it before the child's first
+    // instruction.
     match page.load(Ordering::Relaxed) {
         0 => renew(page),
         known => known,

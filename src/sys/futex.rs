@@ -21,7 +21,8 @@ const FUTEX_32: u32 = 2;
 pub(crate) fn wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) {
     let time = timeout.map(timespec);
     let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: `word` is a live, aligned u32; the kernel only reads it. FUTEX_WAIT takes a relative time.
+    // SAFETY: `word` is a live, aligned u32; the kernel only reads it. FUTEX_WAIT takes a relative
+    // time.
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, expected, time) };
 }
 

@@ -1,4 +1,5 @@
-//! Room 0: the only door to the kernel. Knows no type of ours; speaks fds, `io::Result` and plain words.
+//! Room 0: the only door to the kernel. Knows no type of ours; speaks fds, `io::Result` and plain
+//! words.
 
 pub(crate) mod barrier;
 pub(crate) mod child;

@@ -36,17 +36,6 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Findings that were there before their rule: the file, the rule, how many. Shrinks, never grows.
-const OLD: &[(&str, &str, usize)] = &[
-    ("src/raw/tests/mod.rs", shape::WIDTH, 1),
-    ("src/shim/real.rs", shape::WIDTH, 1),
-    ("src/sys/fork.rs", shape::WIDTH, 1),
-    ("src/sys/futex.rs", shape::WIDTH, 1),
-    ("src/sys/memfd.rs", shape::WIDTH, 1),
-    ("src/sys/mod.rs", shape::WIDTH, 1),
-    ("src/transfer/mod.rs", shape::WIDTH, 2),
-];
-
 /// Every Rust file of the repository.
 fn tree() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -71,16 +60,8 @@ fn collect(root: &Path, folder: &Path, sources: &mut Vec<Source>) {
     }
 }
 
-/// Fails with one line for each finding that is not forgiven.
-fn demand_none(mut findings: Vec<Finding>) {
-    for (path, rule, count) in OLD {
-        let mut left = *count;
-        findings.retain(|finding| {
-            let forgiven = left > 0 && finding.path == *path && finding.rule == *rule;
-            left -= usize::from(forgiven);
-            !forgiven
-        });
-    }
+/// Fails with one line for each finding.
+fn demand_none(findings: Vec<Finding>) {
     let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
     assert!(lines.is_empty(), "\n{}\n", lines.join("\n"));
 }

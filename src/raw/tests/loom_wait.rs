@@ -149,7 +149,8 @@ impl Hall {
     }
 }
 
-/// Time does not pass in a model, so what times out there does so at once: at any point of a schedule.
+/// Time does not pass in a model, so what times out there does so at once: at any point of a
+/// schedule.
 fn now() -> Deadline {
     Deadline::after(Duration::ZERO)
 }

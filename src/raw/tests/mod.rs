@@ -1,8 +1,8 @@
 //! The harness of the models: counts the executions, prints them, and breaks one step at a time.
 //!
 //! A model proves nothing until its execution count says so: loom's reduction keeps only the last
-//! access to an atomic per thread, so "load, then CAS" hides races of that CAS. Call [`race`] before
-//! such an access where the counts stay suspiciously low.
+//! access to an atomic per thread, so "load, then CAS" hides races of that CAS. Call [`race`]
+//! before such an access where the counts stay suspiciously low.
 
 mod death;
 mod loom_blocks;
