@@ -19,13 +19,13 @@ fn main() {
     Table::new("One message, one way, spinning")
         .over(floor())
         .row(multiproc_plain_spinning())
-        .row(multiproc_bytes_spinning())
         .run(rounds);
     Table::new("One message, one way, blocking")
         .over(floor())
         .row(os_pipe())
         .row(unix_socket())
         .row(multiproc_plain_blocking())
+        .row(multiproc_bytes())
         .row(multiproc_strings_blocking())
         .run(rounds);
 }
@@ -94,32 +94,23 @@ fn multiproc_plain_spinning() -> Contender {
     Contender::round_trip("multiproc, plain u64", with_process(echo, ask))
 }
 
-/// Row: `Pipe` of byte messages, 256 bytes, both ends spinning.
-fn multiproc_bytes_spinning() -> Contender {
+/// Row: `Pipe` of byte messages, 256 bytes, copied in and out.
+fn multiproc_bytes() -> Contender {
     const SIZE: usize = 256;
-    fn spin(end: &mut Connection<(), ()>, buffer: &mut [u8; SIZE]) {
-        loop {
-            if let Ok(message) = end.try_peek() {
-                buffer.copy_from_slice(&message);
-                return message.consume().expect("a pipe in order");
-            }
-            pause();
-        }
-    }
     let (mut here, mut there) = Pipe::duplex::<(), ()>().expect("a pipe");
     let echo = move |iterations| {
         let mut buffer = [0; SIZE];
         for _ in 0..iterations {
-            spin(&mut there, &mut buffer);
-            there.try_send_bytes(&buffer).expect("room for an answer");
+            assert_eq!(there.recv_bytes_into(&mut buffer).expect("a request"), SIZE);
+            there.send_bytes(&buffer).expect("an answer on its way");
         }
     };
     let ask = move |iterations: u64| {
         let mut buffer = [0; SIZE];
         for message in 0..iterations {
             buffer[..8].copy_from_slice(&message.to_ne_bytes());
-            here.try_send_bytes(&buffer).expect("room for a request");
-            spin(&mut here, &mut buffer);
+            here.send_bytes(&buffer).expect("a request on its way");
+            assert_eq!(here.recv_bytes_into(&mut buffer).expect("an answer"), SIZE);
             assert_eq!(buffer[..8], message.to_ne_bytes());
         }
     };
