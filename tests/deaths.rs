@@ -159,34 +159,55 @@ fn a_sibling_hears_of_a_siblings_death() {
     });
 }
 
-#[test]
-fn without_a_supervisor_the_survivor_finds_out_by_itself() {
-    type Report = Connection<bool, Nothing>;
-    /// Outlives its parent, which has the other end of `inn` and is the only supervisor.
-    fn orphan((mut inn, mut report): (Connection<Nothing, u8>, Report)) {
-        assert_eq!(inn.recv().unwrap(), 1);
-        let heard = inn.recv().unwrap_err();
-        report.send(heard.is_peer_dead()).unwrap();
-    }
-    fn parent((report, mut told): (Report, Connection<Nothing, ()>)) {
+/// First the pid of the orphan, then whether it heard of a death.
+type Report = Connection<u32, Nothing>;
+
+/// Outlives its parent, which has the other end of `inn` and is the only supervisor.
+fn orphan((mut inn, mut report, polls): (Connection<Nothing, u8>, Report, bool)) {
+    assert_eq!(inn.recv().unwrap(), 1);
+    report.send(std::process::id()).unwrap();
+    let heard = loop {
+        match if polls { inn.try_recv() } else { inn.recv() } {
+            Err(nothing) if nothing.is_empty() => std::thread::yield_now(),
+            end => break end.unwrap_err(),
+        }
+    };
+    report.send(heard.is_peer_dead().into()).unwrap();
+}
+
+/// Kills the parent of an orphan that waits, or polls, for a message of it.
+fn kill_the_only_supervisor(polls: bool) {
+    fn parent((report, mut told, polls): (Report, Connection<Nothing, ()>, bool)) {
         let (mut out, inn) = Pipe::simplex::<u8>().unwrap();
-        let child = Process::builder().daemon(false).spawn(orphan, (inn, report)).unwrap();
+        let child = Process::builder().daemon(false).spawn(orphan, (inn, report, polls));
         out.send(1).unwrap();
-        wait_until_asleep(child.pid());
         told.recv().unwrap();
+        drop(child);
         die()
     }
-    watched("without_a_supervisor", || {
-        let (report, mut heard) = Pipe::simplex::<bool>().unwrap();
-        let (mut tell, told) = Pipe::simplex::<()>().unwrap();
-        let process = Process::spawn(parent, (report, told)).unwrap();
-        tell.send(()).unwrap();
-        assert_killed(process.join());
-        let died = Instant::now();
-        assert!(heard.recv().unwrap());
-        println!("unsupervised death noticed after {:?}", died.elapsed());
-        assert!(heard.recv().unwrap_err().is_disconnected());
-    });
+    let (report, mut heard) = Pipe::simplex::<u32>().unwrap();
+    let (mut tell, told) = Pipe::simplex::<()>().unwrap();
+    let process = Process::spawn(parent, (report, told, polls)).unwrap();
+    let orphan = heard.recv().unwrap();
+    if !polls {
+        wait_until_asleep(orphan);
+    }
+    tell.send(()).unwrap();
+    assert_killed(process.join());
+    let died = Instant::now();
+    assert_eq!(heard.recv().unwrap(), 1);
+    println!("unsupervised death noticed after {:?}", died.elapsed());
+    assert!(heard.recv().unwrap_err().is_disconnected());
+}
+
+#[test]
+fn without_a_supervisor_the_survivor_finds_out_by_itself() {
+    watched("without_a_supervisor", || kill_the_only_supervisor(false));
+}
+
+#[test]
+fn who_only_ever_polls_finds_out_as_well() {
+    watched("who_only_ever_polls", || kill_the_only_supervisor(true));
 }
 
 #[test]

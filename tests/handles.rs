@@ -194,7 +194,12 @@ fn a_capture_that_panics_on_its_way_out_bequeaths_nothing_more() {
         let (out, mut inn) = Pipe::simplex::<u8>().unwrap();
         drop(out);
         assert_closed(&mut inn);
+        // The child was adopted all the same: it is known, and reaped when it ends.
+        assert_eq!(multiproc::active_children().len(), 1);
         tell.send(()).unwrap();
+        while !multiproc::active_children().is_empty() {
+            std::thread::yield_now();
+        }
     });
 }
 

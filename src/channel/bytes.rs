@@ -106,6 +106,8 @@ impl<Out, C: Codec<Out>> Reserved<'_, Out, C> {
     /// If `length` is more than was reserved.
     pub fn commit(self, length: usize) -> Result<(), SendError<()>> {
         let Self { outlet, draft } = self;
+        // A fork in between has made two drafts of one.
+        outlet.check_ours().map_err(|cause| SendError::new((), cause))?;
         outlet.commit(draft, length, 0).map_err(|cause| SendError::new((), cause))
     }
 }
@@ -249,7 +251,9 @@ impl<In, C: Codec<In>> Message<'_, In, C> {
     /// If the pipe is damaged.
     #[inline]
     pub fn consume(self) -> Result<(), RecvError> {
-        self.inlet.drop_message(self.flags).map_err(RecvError::new)
+        // A fork in between has made two looks at one message of one.
+        let Self { inlet, flags, .. } = self;
+        inlet.check().and_then(|()| inlet.drop_message(flags)).map_err(RecvError::new)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::transfer::codec::Codec;
 use super::end::End;
 use super::error::Cause;
 use super::long::{CARGO, Long, Progress, Stage, advance};
-use super::outlet::{disconnected, not_framed, not_slots};
+use super::outlet::{disconnected, in_vain, not_framed, not_slots};
 use super::ring::{Reader, payload};
 
 /// The receiving half of a connection.
@@ -349,7 +349,7 @@ pub(super) fn wait_for_writer<R>(
             Err(cause) => Some(Err(cause)),
         }
     };
-    let Some(deadline) = deadline else { return attempt().unwrap_or(Err(Cause::WouldBlock)) };
+    let Some(deadline) = deadline else { return attempt().unwrap_or_else(|| Err(in_vain(end))) };
     let mut outcome = None;
     let waited = end.our_side().seat.wait(
         end.terms(how, deadline),

@@ -1,14 +1,14 @@
 //! The sending half: a message goes into the ring, and the reader hears of it.
 
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::raw::lane::Side;
-use crate::raw::wait::{Fence, Waited};
+use crate::raw::wait::{BACKSTOP, Fence, Waited};
 use crate::sys::clock::Deadline;
-use crate::sys::letter;
+use crate::sys::{letter, socket};
 use crate::transfer::cargo::Cargo;
 use crate::transfer::codec::Codec;
 use crate::transfer::{self};
@@ -107,7 +107,7 @@ impl<T, C: Codec<T>> Outlet<T, C> {
 
     #[cold]
     fn send_when_free(&mut self, value: &T, deadline: Option<Deadline>) -> Result<(), Cause> {
-        let deadline = deadline.ok_or(Cause::WouldBlock)?;
+        let deadline = deadline.ok_or_else(|| in_vain(&self.end))?;
         let Writer::Slots(ring) = &mut self.ring else { return Err(not_slots().into()) };
         wait_for_reader(&self.end, self.how, deadline, || {
             match Writer::push(ring, &C::SHAPE, value) {
@@ -163,6 +163,7 @@ impl<T, C: Codec<T>> Outlet<T, C> {
             return Err(Error::new(ErrorKind::Misuse, what).into());
         };
         let until = deadline.unwrap_or(Deadline::after(std::time::Duration::ZERO));
+        self.wait_for_mailbox(socket.as_fd(), until)?;
         match letter::send(socket.as_fd(), &number.to_le_bytes(), &cargo.fds(), until) {
             Err(cause) if cause.kind() == std::io::ErrorKind::TimedOut => {
                 Err(if deadline.is_some() { Cause::TimedOut } else { Cause::WouldBlock })
@@ -171,6 +172,26 @@ impl<T, C: Codec<T>> Outlet<T, C> {
                 Err(self.disconnected())
             }
             sent => Ok(sent.context(|| "send the fds of the handles in a message".to_owned())?),
+        }
+    }
+
+    /// Waits until the socket takes a letter. It stays open as long as anybody has either half of
+    /// the other end, so whether there is still a reader is asked meanwhile.
+    fn wait_for_mailbox(&self, socket: BorrowedFd<'_>, until: Deadline) -> Result<(), Cause> {
+        let writable = [(socket, socket::PollFlags::POLLOUT)];
+        loop {
+            let slice = Deadline::after(until.left_at_most(BACKSTOP));
+            let ready = socket::ready(&writable, slice);
+            if ready.context(|| "wait for room for a letter".to_owned())?.is_some() {
+                return Ok(());
+            }
+            self.end.suspect_peer();
+            if self.end.their_side().is_closed() {
+                return Err(self.disconnected());
+            }
+            if until.is_past() {
+                return Ok(());
+            }
         }
     }
 
@@ -250,7 +271,7 @@ impl<T, C: Codec<T>> Outlet<T, C> {
         length: usize,
         deadline: Option<Deadline>,
     ) -> Result<Draft, Cause> {
-        let deadline = deadline.ok_or(Cause::WouldBlock)?;
+        let deadline = deadline.ok_or_else(|| in_vain(&self.end))?;
         let Writer::Frames(ring) = &mut self.ring else { return Err(not_framed().into()) };
         wait_for_reader(&self.end, self.how, deadline, || match draft(ring, length) {
             Ok(Some(draft)) => Some(Ok(draft)),
@@ -271,10 +292,17 @@ impl<T, C: Codec<T>> Outlet<T, C> {
     /// Whether this half may send: it is this process's, and somebody will read.
     #[inline]
     pub(super) fn check(&mut self) -> Result<(), Cause> {
+        self.check_ours()?;
+        if self.end.their_side().is_closed() { Err(self.disconnected()) } else { Ok(()) }
+    }
+
+    /// Whether this half is this process's.
+    #[inline]
+    pub(super) fn check_ours(&self) -> Result<(), Cause> {
         if !self.end.is_valid() {
             self.end.follow_fork()?;
         }
-        if self.end.their_side().is_closed() { Err(self.disconnected()) } else { Ok(()) }
+        Ok(())
     }
 
     #[cold]
@@ -304,6 +332,13 @@ fn wait_for_reader<R>(
         (Waited::Ready, Some(outcome)) => outcome,
         _ => Err(Cause::TimedOut),
     }
+}
+
+/// A look that does not wait found nothing to do. Who only ever looks hears of deaths as well.
+#[cold]
+pub(super) fn in_vain(end: &End) -> Cause {
+    end.looked_in_vain();
+    Cause::WouldBlock
 }
 
 /// What the flags of the other side say.

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -82,7 +83,9 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
             }
         };
         // What the copy uses on is the copy's: ends of pipes are handed to it, not closed.
-        channel::bequeath(f, segments.in_parent());
+        // A capture that panics when it is dropped does so when the child is accounted for.
+        let heirs = segments.in_parent();
+        let bequeathed = catch_unwind(AssertUnwindSafe(|| channel::bequeath(f, heirs)));
         drop(theirs);
         let pidfd = match kernel::open(pid) {
             Ok(pidfd) => pidfd,
@@ -95,6 +98,9 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
         let child = family.adopt(Born { pid, pidfd }, name, true)?;
         socket::send(mine.as_fd(), &[&GO], &[], Deadline::NEVER).context(what)?;
         child.show();
+        if let Err(panic) = bequeathed {
+            resume_unwind(panic);
+        }
         Ok(Started { child, socket: mine, at_drop: AtDrop::LeaveAlone }.into())
     }
 }

@@ -133,7 +133,7 @@ pub(crate) fn yield_now() {
 #[inline(always)]
 pub(crate) fn fetch_for_writing(at: *const u8) {
     // SAFETY: a prefetch never faults, whatever the address, and changes no register or flag.
-    // Processors without it treat the instruction as none (AMD64 Architecture, volume 3, PREFETCHW).
+    // Processors without it take the instruction for none (AMD64 Architecture, vol. 3, PREFETCHW).
     #[cfg(target_arch = "x86_64")]
     unsafe {
         core::arch::asm!("prefetchw [{}]", in(reg) at, options(nostack, preserves_flags, readonly));
