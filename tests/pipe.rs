@@ -1,25 +1,86 @@
 //! Pipes between threads of one process: every verb, every ending, every size. What happens between
 //! processes is in the files about processes and deaths.
 
+mod common;
+
 use std::thread;
 use std::time::{Duration, Instant};
 
-use multiproc::{Connection, ErrorKind, Nothing, Pipe, Plain};
+use multiproc::{Connection, ErrorKind, Nothing, Pipe, Plain, Process};
 
 const SOON: Duration = Duration::from_millis(20);
 
+type Value = (Vec<u32>, Option<u8>, String);
+
+fn value() -> Value {
+    (vec![42], None, "hello".to_owned())
+}
+
 #[test]
 fn c1_a_heterogeneous_value_arrives_equal_and_then_the_end() {
-    type Value = (Vec<u32>, Option<u8>, String);
-    let (mut here, mut there) = Pipe::duplex::<Value, Value>().unwrap();
-    let value = (vec![42], None, "hello".to_owned());
-    there.send(value.clone()).unwrap();
-    drop(there);
-    assert_eq!(here.recv().unwrap(), value);
+    fn child(mut parent: Connection<Value, ()>) {
+        parent.send(value()).unwrap();
+    }
+    let (mut here, there) = Pipe::duplex::<(), Value>().unwrap();
+    let process = Process::spawn(child, there).unwrap();
+    assert_eq!(here.recv().unwrap(), value());
     assert!(here.recv().unwrap_err().is_disconnected());
-    let unsent = here.send(value.clone()).unwrap_err();
+    process.join().unwrap();
+}
+
+#[test]
+fn a_closed_pipe_gives_the_value_back() {
+    let (mut here, there) = Pipe::duplex::<Value, Value>().unwrap();
+    drop(there);
+    assert!(here.recv().unwrap_err().is_disconnected());
+    let unsent = here.send(value()).unwrap_err();
     assert!(unsent.is_disconnected() && !unsent.is_peer_dead());
-    assert_eq!(unsent.into_inner(), value);
+    assert_eq!(unsent.into_inner(), value());
+}
+
+/// 64 MiB through 64 KiB, as bytes and as a typed message, there and back.
+#[test]
+fn large_messages_stream_between_processes() {
+    const SIZE: usize = 64 << 20;
+    fn child(mut parent: Connection<Vec<u8>, Vec<u8>>) {
+        let bytes = parent.recv_bytes().unwrap();
+        parent.send_bytes(&bytes).unwrap();
+        let typed = parent.recv().unwrap();
+        parent.send(typed).unwrap();
+    }
+    let (mut here, there) = Pipe::duplex::<Vec<u8>, Vec<u8>>().unwrap();
+    let process = Process::spawn(child, there).unwrap();
+    let message: Vec<u8> = (0..SIZE).map(|i| (i / 5) as u8).collect();
+    here.send_bytes(&message).unwrap();
+    let mut buffer = vec![0; SIZE];
+    assert_eq!(here.recv_bytes_into(&mut buffer).unwrap(), SIZE);
+    assert!(buffer == message);
+    here.send(buffer).unwrap();
+    assert!(here.recv().unwrap() == message);
+    process.join().unwrap();
+}
+
+/// Older kernels, and filters in containers: publishers fence, sleepers wait on one word.
+#[test]
+fn pipes_work_without_membarrier_and_futex_waitv() {
+    fn echo(mut both: Connection<u64, u64, Plain>) {
+        while let Ok(value) = both.recv() {
+            both.send(value).unwrap();
+        }
+    }
+    common::alone("old kernel", |()| {
+        common::forbid(libc::SYS_membarrier, None, libc::EPERM);
+        common::forbid(libc::SYS_futex_waitv, None, libc::ENOSYS);
+        let (mut here, there) = Pipe::builder().plain().slots(2).duplex::<u64, u64>().unwrap();
+        // The filter goes with the fork server, so the child has it as well.
+        let process = Process::spawn(echo, there).unwrap();
+        for value in 0..2000 {
+            here.send(value).unwrap();
+            assert_eq!(here.recv().unwrap(), value);
+        }
+        process.kill().unwrap();
+        assert!(here.recv().unwrap_err().is_peer_dead());
+    });
 }
 
 #[test]

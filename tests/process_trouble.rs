@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::{alone, children, ends_within, open_fds, server, until, watchdog};
+use common::{alone, children, ends_within, forbid, open_fds, server, until, watchdog};
 use multiproc::{ErrorKind, JoinError, Process, StartMethod};
 use serde::{Deserialize, Serialize};
 
@@ -373,27 +373,6 @@ fn a_variable_that_anybody_can_set_changes_nothing() {
             .unwrap();
         assert!(output.status.success(), "{value}");
         assert!(String::from_utf8_lossy(&output.stdout).contains("anybody_can_set"));
-    }
-}
-
-/// Has the kernel answer one system call, or one of its first arguments, with an error from now on.
-fn forbid(call: libc::c_long, argument: Option<u32>, errno: i32) {
-    let load = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-    let equal = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-    let give = (libc::BPF_RET | libc::BPF_K) as u16;
-    let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
-    let skips = if argument.is_some() { 3 } else { 1 };
-    let mut filter = vec![step(load, 0, 0, 0), step(equal, 0, skips, call as u32)];
-    if let Some(argument) = argument {
-        filter.extend([step(load, 0, 0, 16), step(equal, 0, 1, argument)]);
-    }
-    filter.push(step(give, 0, 0, libc::SECCOMP_RET_ERRNO | errno as u32));
-    filter.push(step(give, 0, 0, libc::SECCOMP_RET_ALLOW));
-    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-    unsafe {
-        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-        let done = libc::syscall(libc::SYS_seccomp, 1, 0, &raw const program);
-        assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
     }
 }
 

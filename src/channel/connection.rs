@@ -26,6 +26,9 @@ pub enum Nothing {}
 /// sent before it closed or died is received; nothing is received in part or twice. A peer that is
 /// stopped, and not dead, is waited for.
 ///
+/// A connection is sent through another one, not through itself nor through its own peer: then
+/// only the kernel would hold it, and nobody would hear of its end until some socket is closed.
+///
 /// The verbs are the same everywhere: the bare verb waits, `try_` never does, `_timeout` waits for
 /// so long at the most. A waiting process takes no CPU time to speak of.
 ///

@@ -16,7 +16,7 @@ use crate::transfer::codec::Codec;
 use super::end::End;
 use super::error::Cause;
 use super::long::{CARGO, Long, Progress, Stage, advance};
-use super::outlet::{disconnected, in_vain, not_framed, not_slots};
+use super::outlet::{disconnected, in_vain, kept, not_framed, not_slots};
 use super::ring::{Reader, payload};
 
 /// The receiving half of a connection.
@@ -157,7 +157,7 @@ impl<T, C: Codec<T>> Inlet<T, C> {
         let mut bytes = std::mem::take(&mut self.scratch);
         bytes.clear();
         let value = self.take(&mut bytes).and_then(|()| self.decode(&mut bytes, flags));
-        self.scratch = bytes;
+        self.scratch = kept(bytes);
         value
     }
 

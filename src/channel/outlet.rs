@@ -23,6 +23,9 @@ use super::ring::{Draft, Writer, draft};
 /// 346 us in quarters that did not fit, where two copies of it take 36 us.
 const PIECES_IN_RING: usize = 8;
 
+/// A half keeps at most so many bytes for its next message.
+const SCRATCH_MAX: usize = 256 << 10;
+
 /// The sending half of a connection.
 pub(super) struct Outlet<T, C> {
     ring: Writer<T>,
@@ -128,7 +131,7 @@ impl<T, C: Codec<T>> Outlet<T, C> {
             Ok(Some(cargo)) => self.send_with(*cargo, &mut bytes, deadline),
             Err(error) => Err(error.into()),
         };
-        self.scratch = bytes;
+        self.scratch = kept(bytes);
         sent
     }
 
@@ -332,6 +335,11 @@ fn wait_for_reader<R>(
         (Waited::Ready, Some(outcome)) => outcome,
         _ => Err(Cause::TimedOut),
     }
+}
+
+/// A buffer for the next message: what a long one took is given back.
+pub(super) fn kept(bytes: Vec<u8>) -> Vec<u8> {
+    if bytes.capacity() > SCRATCH_MAX { Vec::new() } else { bytes }
 }
 
 /// A look that does not wait found nothing to do. Who only ever looks hears of deaths as well.
