@@ -210,6 +210,36 @@ fn who_only_ever_polls_finds_out_as_well() {
     watched("who_only_ever_polls", || kill_the_only_supervisor(true));
 }
 
+/// A copy that was forked behind the crate's back has all that its parent had, but not its leases.
+#[test]
+fn a_copy_of_the_dead_does_not_make_it_look_alive() {
+    fn forks((mut both, mut report): (Connection<u8, u8>, Report)) {
+        both.send(1).unwrap();
+        // SAFETY: the copy only sleeps.
+        let copy = unsafe { libc::fork() };
+        if copy == 0 {
+            loop {
+                // SAFETY: as above.
+                unsafe { libc::pause() };
+            }
+        }
+        report.send(copy as u32).unwrap();
+        drop(both.recv());
+    }
+    watched("a_copy_of_the_dead", || {
+        let (mut here, there) = Pipe::duplex::<u8, u8>().unwrap();
+        let (report, mut heard) = Pipe::simplex::<u32>().unwrap();
+        let process = Process::spawn(forks, (there, report)).unwrap();
+        assert_eq!(here.recv().unwrap(), 1);
+        let copy = heard.recv().unwrap();
+        process.kill().unwrap();
+        assert_peer_dead(&here.recv().unwrap_err());
+        assert_killed(process.join());
+        // SAFETY: the copy is nobody's child here, sleeps for ever, and so still has its number.
+        unsafe { libc::kill(copy as i32, libc::SIGKILL) };
+    });
+}
+
 #[test]
 fn a_stopped_process_is_not_dead() {
     fn echo(mut both: Connection<u8, u8>) {

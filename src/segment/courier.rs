@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::raw::participants::PARTICIPANTS_MAX;
+use crate::sys::holder::Holder;
 use crate::sys::memfd;
 
 use super::{Segment, registry};
@@ -24,7 +25,7 @@ use super::{Segment, registry};
 pub(crate) struct Courier {
     segment: Arc<Segment>,
     id: u32,
-    lease: OwnedFd,
+    lease: Holder,
     /// Whether somebody else answers for him now.
     is_gone: bool,
 }
@@ -45,11 +46,13 @@ impl Courier {
             id = segment.join(lease.as_fd())?;
         }
         let id = id.ok_or_else(too_many)?;
+        let lease = Holder::new(lease);
         Ok(Self { segment: Arc::clone(segment), id, lease, is_gone: false })
     }
 
     /// The courier of a parcel that has arrived.
     pub(super) fn arrived(segment: &Arc<Segment>, id: u32, lease: OwnedFd) -> Self {
+        let lease = Holder::new(lease);
         Self { segment: Arc::clone(segment), id, lease, is_gone: false }
     }
 
@@ -82,6 +85,12 @@ impl Courier {
     /// Somebody else answers for him from now on; only his lease is ours, until he is dropped.
     pub(super) fn let_go(&mut self) {
         self.is_gone = true;
+    }
+
+    /// Goes over a fork, to be the child.
+    pub(super) fn leave_to_child(mut self) -> Self {
+        self.lease.leave_to_child();
+        self
     }
 
     /// Gives the description away to a process that becomes him.

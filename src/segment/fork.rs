@@ -1,6 +1,6 @@
 //! `fork`: the child gets an entry of its own in every segment, and holds what its parent holds.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::{Arc, RwLockWriteGuard};
 
 use crate::error::{Context, Result};
@@ -19,7 +19,8 @@ pub(crate) struct Fork {
 pub(crate) fn before_fork() -> Result<Fork> {
     let segments: Vec<Arc<Segment>> =
         registry::all().into_iter().filter(|segment| segment.is_ours()).collect();
-    let couriers = segments.iter().map(Courier::new).collect::<Result<Vec<_>>>()?;
+    let sent_for = |segment| Courier::new(segment).map(Courier::leave_to_child);
+    let couriers = segments.iter().map(sent_for).collect::<Result<Vec<_>>>()?;
     let gate = registry::shut_gate();
     for courier in &couriers {
         for block in courier.segment().books().holds.keys() {
@@ -61,16 +62,12 @@ impl Segment {
     fn be_reborn(&self, courier: Courier) -> Result<()> {
         let (id, lease) = courier.into_lease();
         // The number stays, the description behind it changes: the parent's lease must end with it.
-        sys::memfd::replace(&self.memory, &lease)
-            .context(|| format!("take over the lease of a forked segment ({})", self.number()))?;
+        sys::memfd::replace(self.memory.as_fd(), lease.as_fd())
+            .context(|| "take over the lease of a forked segment".to_owned())?;
         // Relaxed, both: a forked child has one thread.
         self.me.store(id, Relaxed);
         self.generation.store(sys::fork::generation(), Relaxed);
         self.participants()[id as usize].adopt(std::process::id());
         Ok(())
-    }
-
-    fn number(&self) -> i32 {
-        AsRawFd::as_raw_fd(&self.memory as &OwnedFd)
     }
 }

@@ -19,6 +19,7 @@ mod shared;
 mod tests;
 
 use std::collections::HashMap;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -26,7 +27,7 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::raw::blocks::{BLOCKS_MAX, Block};
 use crate::raw::participants::{PARTICIPANTS_MAX, Participant};
 use crate::shim::{AtomicU32, Futex, Ordering::*};
-use crate::sys::{self, barrier, lease, mapping::Mapping, memfd};
+use crate::sys::{self, barrier, holder::Holder, lease, mapping::Mapping, memfd};
 
 use layout::{ABI, BLOCKS_AT, DATA_AT, Header, MAGIC, PARTICIPANTS_AT};
 
@@ -43,7 +44,7 @@ pub(crate) use shared::Shared;
 pub(crate) struct Segment {
     uuid: u128,
     /// Our open file description: holds our lease, and nobody else's.
-    memory: OwnedFd,
+    memory: Holder,
     mapping: Mapping,
     /// Which participant we are, and of which fork; both change in a forked child.
     me: AtomicU32,
@@ -71,7 +72,7 @@ impl Segment {
         let length = usize::try_from(size).map_err(|_| Error::new(ErrorKind::Limit, what()))?;
         let memory = memfd::create(c"multiproc", size).context(what)?;
         memfd::reserve(memory.as_fd(), 0, DATA_AT).context(what)?;
-        let mapping = Mapping::new(memory.as_fd(), length).context(what)?;
+        let mapping = map(memory.as_fd(), length).context(what)?;
         let uuid = sys::random::uuid().context(what)?;
         let segment = Self::new(uuid, memory, mapping, 0);
         let header = segment.header();
@@ -97,7 +98,7 @@ impl Segment {
         }
         let length = usize::try_from(size).map_err(|_| corrupt())?;
         let memory = memfd::reopen(courier).context(what)?;
-        let mapping = Mapping::new(memory.as_fd(), length).context(what)?;
+        let mapping = map(memory.as_fd(), length).context(what)?;
         let mut segment = Self::new(0, memory, mapping, 0);
         // Until it has entered, it has nothing to leave.
         let generation = std::mem::replace(&mut segment.generation, AtomicU32::new(0));
@@ -133,6 +134,7 @@ impl Segment {
     }
 
     fn new(uuid: u128, memory: OwnedFd, mapping: Mapping, me: u32) -> Self {
+        let memory = Holder::new(memory);
         // Registered or not, publishers of this process fence for those who are not: see `wait`.
         barrier::is_available();
         Self {
@@ -203,6 +205,15 @@ impl Segment {
         // A panic in between leaves the books whole: every change is one insertion or removal.
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Maps memory through a description of its own, which holds no lease.
+///
+/// A mapping keeps the description that it was made with, also in a forked child that has let go of
+/// the fd.
+fn map(memory: BorrowedFd<'_>, length: usize) -> io::Result<Mapping> {
+    let unleased = memfd::reopen(memory)?;
+    Mapping::new(unleased.as_fd(), length)
 }
 
 impl Drop for Segment {

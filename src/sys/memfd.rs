@@ -95,10 +95,10 @@ pub(crate) fn reopen(memory: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 
 /// Puts the description behind `new` in the place of the one behind `old`, under the old number.
 #[allow(unsafe_code)]
-pub(crate) fn replace(old: &OwnedFd, new: &impl AsFd) -> io::Result<()> {
-    // SAFETY: both are open; the number stays owned by `old`, which is all that ownership of it
-    // means.
-    let done = unsafe { libc::dup3(new.as_fd().as_raw_fd(), old.as_raw_fd(), libc::O_CLOEXEC) };
+pub(crate) fn replace(old: BorrowedFd<'_>, new: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: both are open; the number stays owned by the owner of `old`, which is all that
+    // ownership of it means.
+    let done = unsafe { libc::dup3(new.as_raw_fd(), old.as_raw_fd(), libc::O_CLOEXEC) };
     if done == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 

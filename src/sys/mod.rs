@@ -8,6 +8,7 @@ pub(crate) mod clone;
 pub(crate) mod epoll;
 pub(crate) mod fork;
 pub(crate) mod futex;
+pub(crate) mod holder;
 pub(crate) mod image;
 pub(crate) mod lease;
 pub(crate) mod letter;
