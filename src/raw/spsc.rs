@@ -103,9 +103,7 @@ impl<M: SlotMemory> Producer<M> {
         if mutant("spsc-publish-first") {
             self.publish(tail);
         }
-        if tail & (self.memory.slots_per_line() - 1) == 0 {
-            self.prepare();
-        }
+        self.prepare(self.tail);
         self.memory.fill(self.tail, write);
         self.publish(tail);
         self.tail = tail;
@@ -132,7 +130,12 @@ impl<M: SlotMemory> Producer<M> {
         }
         let most = most.min(free);
         let mut written = 0;
-        while written < most && self.memory.fill(self.tail.wrapping_add(written), &mut write) {
+        while written < most {
+            let index = self.tail.wrapping_add(written);
+            self.prepare(index);
+            if !self.memory.fill(index, &mut write) {
+                break;
+            }
             written += 1;
         }
         if written > 0 {
@@ -179,12 +182,14 @@ impl<M: SlotMemory> Producer<M> {
         Ok(free)
     }
 
-    /// Begins to take over the line that is to be written some lines from now, if it is free.
+    /// Begins to take over the line that is to be written some lines after that of message `index`,
+    /// if that is the first of its line and the other one is free.
     #[inline(always)]
-    fn prepare(&self) {
-        let ahead = LINES_AHEAD * self.memory.slots_per_line();
-        if self.limit.wrapping_sub(self.tail) > ahead {
-            self.memory.prepare(self.tail.wrapping_add(ahead));
+    fn prepare(&self, index: u64) {
+        let per_line = self.memory.slots_per_line();
+        let ahead = LINES_AHEAD * per_line;
+        if index & (per_line - 1) == 0 && self.limit.wrapping_sub(index) > ahead {
+            self.memory.prepare(index.wrapping_add(ahead));
         }
     }
 

@@ -76,8 +76,8 @@ extern "C" fn let_go_of_all() {
 /// Puts a new description of the same memory under this number. Only async-signal-safe calls.
 fn let_go(raw: RawFd) {
     let path = own_path(raw);
-    // SAFETY: the path ends with a zero; open, dup3 and close are async-signal-safe, and `raw` stays
-    // owned by the holder that the child has a copy of.
+    // SAFETY: the path ends with a zero; open, dup3 and close are async-signal-safe, and `raw`
+    // stays owned by the holder that the child has a copy of.
     unsafe {
         let fresh = libc::open(path.as_ptr().cast(), libc::O_RDWR | libc::O_CLOEXEC);
         if fresh >= 0 {
