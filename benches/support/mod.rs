@@ -126,10 +126,11 @@ impl Table {
 
     fn print(&self, rounds: usize) {
         println!("\n### {}\n", self.title);
-        println!("| contender | median | p90 | MAD | per second | × floor | kept |");
-        println!("|---|---:|---:|---:|---:|---:|---:|");
+        println!("| contender | median | p90 | MAD | per second | × floor | × first | kept |");
+        println!("|---|---:|---:|---:|---:|---:|---:|---:|");
+        let first = self.rows.first().and_then(Row::median);
         for row in self.floor.iter().chain(&self.rows) {
-            row.print(rounds);
+            row.print(rounds, first);
         }
         if let Some(floor) = &self.floor {
             let mut from = 0.0;
@@ -168,24 +169,29 @@ impl Row {
         }
     }
 
-    fn print(&self, rounds: usize) {
+    fn median(&self) -> Option<f64> {
+        (!self.kept.is_empty()).then(|| quantile(&self.kept, 0.5))
+    }
+
+    /// `first` is the median of the first contender: what the others are held against.
+    fn print(&self, rounds: usize, first: Option<f64>) {
         let name = &self.contender.name;
-        if self.kept.is_empty() {
-            println!("| {name} | the floor never held still | | | | | 0/{rounds} |");
+        let Some(median) = self.median() else {
+            println!("| {name} | the floor never held still | | | | | | 0/{rounds} |");
             return;
-        }
-        let median = quantile(&self.kept, 0.5);
+        };
         let deviations: Vec<f64> = self.kept.iter().map(|time| (time - median).abs()).collect();
         let ratio = match self.ratios.as_slice() {
             [] => String::new(),
             ratios => format!("{:.2}", quantile(ratios, 0.5)),
         };
         println!(
-            "| {name} | {} | {} | {} | {} | {ratio} | {}/{} |",
+            "| {name} | {} | {} | {} | {} | {ratio} | {} | {}/{} |",
             human(median),
             human(quantile(&self.kept, 0.9)),
             human(quantile(&deviations, 0.5)),
             rate(1e9 / median),
+            first.map_or(String::new(), |first| format!("{:.2}", median / first)),
             self.kept.len(),
             rounds.max(self.kept.len()),
         );
