@@ -325,30 +325,70 @@ fn a_writer_killed_at_random_loses_nothing_that_was_sent() {
 
 type Ends<C> = (Connection<u64, Nothing, C>, Connection<Nothing, u64, C>);
 
-fn kill_writer_after<C>(pause: Duration, (there, mut here): Ends<C>)
+type Told = Connection<u64, Nothing, Plain>;
+
+fn kill_writer_after<C>(pause: Duration, ends: Ends<C>)
 where
     C: multiproc::Codec<u64> + 'static,
 {
+    kill_after(pause, count_for_ever::<C>, ends);
+}
+
+/// Kills a writer that counts, and demands all that it says it has sent.
+fn kill_after<C>(
+    pause: Duration,
+    writer: fn((Connection<u64, Nothing, C>, Told)),
+    (there, mut here): Ends<C>,
+) where
+    C: multiproc::Codec<u64> + 'static,
+{
     let (told, mut sent) = Pipe::builder().plain().slots(1 << 16).simplex::<u64>().unwrap();
-    let process = Process::spawn(count_for_ever::<C>, (there, told)).unwrap();
-    let kill_at = Instant::now() + pause;
+    let process = Process::spawn(writer, (there, told)).unwrap();
     let mut received = 0;
-    let mut is_killed = false;
-    let end = loop {
-        match here.recv() {
-            Ok(number) => assert_eq!(number, received, "lost, doubled or torn"),
-            Err(end) => break end,
-        }
-        received += 1;
-        if !is_killed && Instant::now() >= kill_at {
+    // The first message says that the writer is at it.
+    assert_eq!(here.recv().unwrap(), received);
+    let kill_at = Instant::now() + pause;
+    let end = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // Spins, so that the kill comes at any moment and not at one that a wake-up chooses.
+            while Instant::now() < kill_at {}
             process.kill().unwrap();
-            is_killed = true;
+        });
+        loop {
+            received += 1;
+            match here.recv() {
+                Ok(number) => assert_eq!(number, received, "lost, doubled or torn"),
+                Err(end) => break end,
+            }
         }
-    };
+    });
     assert_peer_dead(&end);
     let acknowledged = sent.iter().last().map_or(0, |last| last + 1);
     assert!(received >= acknowledged, "{acknowledged} sends returned, {received} arrived");
     assert_killed(process.join());
+}
+
+/// The writer is slow, so its reader sleeps before every message, and every send is a wake-up.
+#[test]
+fn a_waker_killed_at_random_leaves_nobody_asleep() {
+    fn slow((mut out, mut sent): (Told, Told)) {
+        for number in 0.. {
+            // Longer than a reader looks before it sleeps; busy, so that the kill hits anywhere.
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_micros(60) {}
+            if out.send(number).is_err() || sent.send(number).is_err() {
+                return;
+            }
+        }
+    }
+    watched("a_waker_killed_at_random", || {
+        let seed = std::process::id();
+        println!("seed {seed}");
+        for round in 0..100_u32 {
+            let pause = Duration::from_micros(u64::from(seed.wrapping_mul(round + 5) % 4000));
+            kill_after(pause, slow, Pipe::builder().plain().slots(7).simplex().unwrap());
+        }
+    });
 }
 
 #[test]
