@@ -262,7 +262,7 @@ mod tests {
     /// parks.
     #[test]
     fn ping_pong_loses_no_wake() {
-        const ROUNDS: u32 = 50_000;
+        const ROUNDS: u32 = 5_000;
         let _dog = Watchdog::new("ping_pong_loses_no_wake");
         for how in MODES {
             let (seats, epoch) = ([Seat::new(), Seat::new()], Futex::new(0));

@@ -310,7 +310,7 @@ mod tests {
     /// What no model can show: that membarrier makes a fence of the publisher's plain accesses.
     #[test]
     fn one_of_two_sees_the_other() {
-        const ROUNDS: u32 = 100_000;
+        const ROUNDS: u32 = 10_000;
         let _dog = Watchdog::new("one_of_two_sees_the_other");
         for how in MODES {
             if how == Fence::Asymmetric && Fence::best() == Fence::Full {

@@ -178,8 +178,8 @@ fn a_record_stays_until_it_is_released() {
 }
 
 #[test]
-fn millions_of_messages_arrive_in_order() {
-    const MESSAGES: u64 = 1_000_000;
+fn many_messages_arrive_in_order() {
+    const MESSAGES: u64 = 100_000;
     let heap = ring(1024, 0u64.wrapping_sub(16 << 16));
     let (mut producer, mut consumer) = (producer(&heap, 1024), consumer(&heap, 1024));
     let length = |number: u64| (number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as usize;

@@ -89,10 +89,10 @@ fn a_slot_is_free_as_soon_as_its_message_is_taken() {
 }
 
 #[test]
-fn millions_of_messages_arrive_in_order() {
-    const MESSAGES: u64 = 3_000_000;
-    for (capacity, start) in [(1, 0), (3, u64::MAX - 1_000), (1024, u64::MAX - 1_000_000)] {
-        let messages = if capacity == 1024 { MESSAGES } else { MESSAGES / 10 };
+fn many_messages_arrive_in_order() {
+    const MESSAGES: u64 = 300_000;
+    for (capacity, start) in [(1, 0), (3, u64::MAX - 1_000), (1024, u64::MAX - 100_000)] {
+        let messages = if capacity == 1024 { MESSAGES } else { MESSAGES / 30 };
         let heap = ring(capacity, start);
         let (mut producer, mut consumer) = (producer(&heap, capacity), consumer(&heap, capacity));
         std::thread::scope(|scope| {
@@ -119,7 +119,7 @@ fn millions_of_messages_arrive_in_order() {
 
 #[test]
 fn batches_arrive_in_order() {
-    const MESSAGES: u64 = 1_000_000;
+    const MESSAGES: u64 = 200_000;
     let heap = ring(100, u64::MAX - 77);
     let (mut producer, mut consumer) = (producer(&heap, 100), consumer(&heap, 100));
     std::thread::scope(|scope| {
