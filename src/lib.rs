@@ -36,7 +36,7 @@
 //! their programs.
 
 // The models are built of two rooms alone.
-#![cfg_attr(multiproc_loom, allow(dead_code))]
+#![cfg_attr(multiproc_loom, allow(dead_code, unused_imports))]
 
 mod error;
 mod shim;
