@@ -64,13 +64,11 @@ pub struct Readme;
 #[cfg(doc)]
 pub mod _architecture {}
 
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, ErrorKind, RecvError, Result, SendError};
 
 #[cfg(not(multiproc_loom))]
 pub use {
-    channel::{
-        Connection, Iter, Message, Nothing, Pipe, PipeBuilder, RecvError, Reserved, SendError,
-    },
+    channel::{Connection, Iter, Message, Nothing, Pipe, PipeBuilder, Reserved},
     process::{
         Builder, ChildInfo, Current, ExitStatus, JoinError, Panic, Parent, Process, StartMethod,
         Stdio, active_children, available_parallelism, current, init, parent,

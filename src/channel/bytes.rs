@@ -10,10 +10,10 @@ use crate::sys::clock::Deadline;
 use crate::transfer::codec::{Codec, Framed};
 
 use super::connection::{Connection, one_way};
-use super::error::{Cause, RecvError, SendError};
 use super::inlet::Inlet;
 use super::outlet::Outlet;
 use super::ring::Draft;
+use crate::error::{Cause, RecvError, SendError, Way};
 
 impl<Out, In, C: Codec<Out> + Framed> Connection<Out, In, C> {
     /// Sends bytes as one message, waiting while the pipe is full.
@@ -68,11 +68,11 @@ impl<Out, In, C: Codec<Out> + Framed> Connection<Out, In, C> {
     /// If the other end is gone, or `length` is more than half of the pipe's capacity.
     pub fn reserve(&mut self, length: usize) -> Result<Reserved<'_, Out, C>, SendError<()>> {
         let Some(outlet) = &mut self.outlet else {
-            return Err(SendError::new((), one_way("send")));
+            return Err(SendError::new(Way::Pipe, (), one_way("send")));
         };
         match outlet.draft(length, Some(Deadline::NEVER)) {
             Ok(draft) => Ok(Reserved { outlet, draft }),
-            Err(cause) => Err(SendError::new((), cause)),
+            Err(cause) => Err(SendError::new(Way::Pipe, (), cause)),
         }
     }
 
@@ -83,9 +83,9 @@ impl<Out, In, C: Codec<Out> + Framed> Connection<Out, In, C> {
         until: Option<Deadline>,
     ) -> Result<(), SendError<()>> {
         let Some(outlet) = &mut self.outlet else {
-            return Err(SendError::new((), one_way("send")));
+            return Err(SendError::new(Way::Pipe, (), one_way("send")));
         };
-        outlet.send_bytes(bytes, 0, until).map_err(|cause| SendError::new((), cause))
+        outlet.send_bytes(bytes, 0, until).map_err(|cause| SendError::new(Way::Pipe, (), cause))
     }
 }
 
@@ -107,8 +107,8 @@ impl<Out, C: Codec<Out>> Reserved<'_, Out, C> {
     pub fn commit(self, length: usize) -> Result<(), SendError<()>> {
         let Self { outlet, draft } = self;
         // A fork in between has made two drafts of one.
-        outlet.check_ours().map_err(|cause| SendError::new((), cause))?;
-        outlet.commit(draft, length, 0).map_err(|cause| SendError::new((), cause))
+        outlet.check_ours().map_err(|cause| SendError::new(Way::Pipe, (), cause))?;
+        outlet.commit(draft, length, 0).map_err(|cause| SendError::new(Way::Pipe, (), cause))
     }
 }
 
@@ -167,14 +167,15 @@ impl<Out, In, C: Codec<In> + Framed> Connection<Out, In, C> {
     #[doc(alias = "BufferTooShort")]
     pub fn recv_bytes_into(&mut self, buffer: &mut [u8]) -> Result<usize, RecvError> {
         let Some(inlet) = &mut self.inlet else {
-            return Err(RecvError::new(one_way("receive")));
+            return Err(RecvError::new(Way::Pipe, one_way("receive")));
         };
-        let length = inlet.receive_into(buffer).map_err(RecvError::new)?;
+        let length =
+            inlet.receive_into(buffer).map_err(|cause| RecvError::new(Way::Pipe, cause))?;
         if length <= buffer.len() {
             return Ok(length);
         }
         let what = format!("a message of {length} bytes for a buffer of {}", buffer.len());
-        Err(RecvError::new(Error::new(ErrorKind::Limit, what).into()))
+        Err(RecvError::new(Way::Pipe, Error::new(ErrorKind::Limit, what).into()))
     }
 
     /// Looks at the next message where it lies, waiting until there is one. It stays in the pipe
@@ -202,9 +203,9 @@ impl<Out, In, C: Codec<In> + Framed> Connection<Out, In, C> {
     #[inline]
     fn peek_until(&mut self, until: Option<Deadline>) -> Result<Message<'_, In, C>, RecvError> {
         let Some(inlet) = &mut self.inlet else {
-            return Err(RecvError::new(one_way("receive")));
+            return Err(RecvError::new(Way::Pipe, one_way("receive")));
         };
-        let (frame, flags) = inlet.peek(until).map_err(RecvError::new)?;
+        let (frame, flags) = inlet.peek(until).map_err(|cause| RecvError::new(Way::Pipe, cause))?;
         // Where the payload ends is said in shared memory, so it is asked once.
         let length = inlet.bytes(frame, flags).len();
         Ok(Message { inlet, frame, flags, length })
@@ -212,9 +213,9 @@ impl<Out, In, C: Codec<In> + Framed> Connection<Out, In, C> {
 
     fn recv_bytes_until(&mut self, until: Option<Deadline>) -> Result<Vec<u8>, RecvError> {
         let Some(inlet) = &mut self.inlet else {
-            return Err(RecvError::new(one_way("receive")));
+            return Err(RecvError::new(Way::Pipe, one_way("receive")));
         };
-        take_bytes(inlet, until).map_err(RecvError::new)
+        take_bytes(inlet, until).map_err(|cause| RecvError::new(Way::Pipe, cause))
     }
 }
 
@@ -253,7 +254,10 @@ impl<In, C: Codec<In>> Message<'_, In, C> {
     pub fn consume(self) -> Result<(), RecvError> {
         // A fork in between has made two looks at one message of one.
         let Self { inlet, flags, .. } = self;
-        inlet.check().and_then(|()| inlet.drop_message(flags)).map_err(RecvError::new)
+        inlet
+            .check()
+            .and_then(|()| inlet.drop_message(flags))
+            .map_err(|cause| RecvError::new(Way::Pipe, cause))
     }
 }
 

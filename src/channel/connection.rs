@@ -8,9 +8,9 @@ use crate::error::{Error, ErrorKind};
 use crate::sys::clock::Deadline;
 use crate::transfer::codec::{Codec, Serde};
 
-use super::error::{Cause, RecvError, SendError};
 use super::inlet::Inlet;
 use super::outlet::Outlet;
+use crate::error::{Cause, RecvError, SendError, Way};
 
 /// What goes the way that a [`Connection`] does not have. There is no value of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -116,7 +116,7 @@ impl<Out, In, C: Codec<Out>> Connection<Out, In, C> {
     /// As [`send`](Self::send). What was not sent is still in `batch`, the first of it in front.
     pub fn send_batch(&mut self, batch: &mut Vec<Out>) -> Result<(), SendError<()>> {
         let Some(outlet) = &mut self.outlet else {
-            return Err(SendError::new((), one_way("send")));
+            return Err(SendError::new(Way::Pipe, (), one_way("send")));
         };
         let deadline = Some(Deadline::NEVER);
         let (sent, result) = if C::SHAPE.is_plain() {
@@ -131,17 +131,17 @@ impl<Out, In, C: Codec<Out>> Connection<Out, In, C> {
             (sent, result)
         };
         batch.drain(..sent);
-        result.map_err(|cause| SendError::new((), cause))
+        result.map_err(|cause| SendError::new(Way::Pipe, (), cause))
     }
 
     #[inline]
     fn send_until(&mut self, value: Out, until: Option<Deadline>) -> Result<(), SendError<Out>> {
         let Some(outlet) = &mut self.outlet else {
-            return Err(SendError::new(value, one_way("send")));
+            return Err(SendError::new(Way::Pipe, value, one_way("send")));
         };
         match outlet.send(&value, until) {
             Ok(()) => Ok(()),
-            Err(cause) => Err(SendError::new(value, cause)),
+            Err(cause) => Err(SendError::new(Way::Pipe, value, cause)),
         }
     }
 }
@@ -184,7 +184,7 @@ impl<Out, In, C: Codec<In>> Connection<Out, In, C> {
     /// reported by the next call.
     pub fn recv_batch(&mut self, batch: &mut Vec<In>, most: usize) -> Result<usize, RecvError> {
         let Some(inlet) = &mut self.inlet else {
-            return Err(RecvError::new(one_way("receive")));
+            return Err(RecvError::new(Way::Pipe, one_way("receive")));
         };
         let deadline = Some(Deadline::NEVER);
         let received = if C::SHAPE.is_plain() {
@@ -192,7 +192,7 @@ impl<Out, In, C: Codec<In>> Connection<Out, In, C> {
         } else {
             inlet.receive_frames(batch, most, deadline)
         };
-        received.map_err(RecvError::new)
+        received.map_err(|cause| RecvError::new(Way::Pipe, cause))
     }
 
     /// Whether [`recv`](Self::recv) would return at once, waiting up to `timeout` for that to
@@ -203,10 +203,10 @@ impl<Out, In, C: Codec<In>> Connection<Out, In, C> {
     /// If the pipe is damaged.
     pub fn poll(&mut self, timeout: Duration) -> Result<bool, RecvError> {
         let Some(inlet) = &mut self.inlet else {
-            return Err(RecvError::new(one_way("receive")));
+            return Err(RecvError::new(Way::Pipe, one_way("receive")));
         };
         let deadline = (!timeout.is_zero()).then(|| Deadline::after(timeout));
-        inlet.poll(deadline).map_err(RecvError::new)
+        inlet.poll(deadline).map_err(|cause| RecvError::new(Way::Pipe, cause))
     }
 
     /// Iterates over the messages until the other side is gone, or something else goes wrong.
@@ -217,9 +217,9 @@ impl<Out, In, C: Codec<In>> Connection<Out, In, C> {
     #[inline]
     fn recv_until(&mut self, until: Option<Deadline>) -> Result<In, RecvError> {
         let Some(inlet) = &mut self.inlet else {
-            return Err(RecvError::new(one_way("receive")));
+            return Err(RecvError::new(Way::Pipe, one_way("receive")));
         };
-        inlet.receive(until).map_err(RecvError::new)
+        inlet.receive(until).map_err(|cause| RecvError::new(Way::Pipe, cause))
     }
 }
 

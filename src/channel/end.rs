@@ -4,14 +4,13 @@
 //! the process forks.
 #![allow(unsafe_code)]
 
-use std::cell::RefCell;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::lane::{Lane, Role, Side};
 use crate::raw::wait::{Fence, Terms};
-use crate::segment::{Courier, Segment, Shared};
+use crate::segment::{self, Shared};
 use crate::shim::{AtomicU32, Ordering::*};
 use crate::sys::clock::Deadline;
 use crate::sys::fork;
@@ -142,7 +141,7 @@ impl End {
         // Relaxed: process-private.
         let owner = self.owner.load(Relaxed);
         self.own(GONE);
-        if let Some(child) = child_in(self.shared.segment()) {
+        if let Some(child) = segment::heir_in(self.shared.segment()) {
             self.lane().hand_over(self.role, owner, child);
             return false;
         }
@@ -215,33 +214,5 @@ impl Moving for End {
 impl Drop for End {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-thread_local! {
-    /// While the parent drops what a forked child has got: who the child is in each segment.
-    static HEIR: RefCell<Vec<Courier>> = const { RefCell::new(Vec::new()) };
-}
-
-fn child_in(segment: &Arc<Segment>) -> Option<u32> {
-    HEIR.with_borrow(|heir| {
-        heir.iter().find(|child| Arc::ptr_eq(child.segment(), segment)).map(Courier::id)
-    })
-}
-
-/// Drops `inherited`, handing the ends in it to a forked child instead of closing them.
-pub(crate) fn bequeath<T>(inherited: T, child: Vec<Courier>) {
-    let _bequest = Bequest { before: HEIR.replace(child) };
-    drop(inherited);
-}
-
-/// Ends with the drop of what is bequeathed, also if that panics.
-struct Bequest {
-    before: Vec<Courier>,
-}
-
-impl Drop for Bequest {
-    fn drop(&mut self) {
-        HEIR.set(std::mem::take(&mut self.before));
     }
 }

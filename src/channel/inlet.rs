@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::{Context, Error, ErrorKind, Result};
+use crate::error::{Cause, Context, Error, ErrorKind, Result};
 use crate::raw::frame::FrameView;
 use crate::raw::wait::{Fence, Waited};
 use crate::sys::clock::Deadline;
@@ -14,7 +14,6 @@ use crate::transfer;
 use crate::transfer::codec::Codec;
 
 use super::end::End;
-use super::error::Cause;
 use super::long::{CARGO, Long, Progress, Stage, advance};
 use super::outlet::{disconnected, in_vain, kept, not_framed, not_slots};
 use super::ring::{Reader, payload};

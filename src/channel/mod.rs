@@ -11,12 +11,10 @@
 //! | `ring` | a ring where it lies, with safe reads and writes |
 //! | `end` | who owns a side of a lane; how it moves and how it closes |
 //! | `travel` | how a connection crosses to another process |
-//! | `error` | what can happen to a message |
 
 mod bytes;
 mod connection;
 mod end;
-mod error;
 mod inlet;
 mod long;
 mod outlet;
@@ -25,9 +23,6 @@ mod ring;
 mod stream;
 mod travel;
 
-pub(crate) use end::bequeath;
-
 pub use bytes::{Message, Reserved};
 pub use connection::{Connection, Iter, Nothing};
-pub use error::{RecvError, SendError};
 pub use pipe::{Pipe, PipeBuilder};

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use crate::error::{Context, Error, ErrorKind, Result};
+use crate::error::{Cause, Context, Error, ErrorKind, Result};
 use crate::raw::lane::Side;
 use crate::raw::wait::{BACKSTOP, Fence, Waited};
 use crate::sys::clock::Deadline;
@@ -14,7 +14,6 @@ use crate::transfer::codec::Codec;
 use crate::transfer::{self};
 
 use super::end::End;
-use super::error::Cause;
 use super::long::{BEGIN, CARGO, CONTINUE};
 use super::ring::{Draft, Writer, draft};
 

@@ -1,10 +1,9 @@
 //! Receiving a message into memory that the caller has: each byte is copied once.
 
-use crate::error::Error;
+use crate::error::{Cause, Error};
 use crate::sys::clock::Deadline;
 use crate::transfer::codec::Codec;
 
-use super::error::Cause;
 use super::inlet::{Inlet, wait_for_writer};
 use super::long::{BEGIN, CONTINUE, LENGTH, TAKEN, beyond_end, look_for_begin};
 use super::outlet::not_framed;

@@ -15,7 +15,7 @@ use crate::error::{Context, Result};
 use crate::sys::clock::Deadline;
 use crate::sys::spawn::Born;
 use crate::sys::{child as kernel, fork, socket};
-use crate::{channel, segment, transfer};
+use crate::{segment, transfer};
 
 impl<R: Serialize + DeserializeOwned> Process<R> {
     /// Copies this process with fork(2), and calls `f` in the copy.
@@ -85,7 +85,7 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
         // What the copy uses on is the copy's: ends of pipes are handed to it, not closed.
         // A capture that panics when it is dropped does so when the child is accounted for.
         let heirs = segments.in_parent();
-        let bequeathed = catch_unwind(AssertUnwindSafe(|| channel::bequeath(f, heirs)));
+        let bequeathed = catch_unwind(AssertUnwindSafe(|| segment::bequeath(f, heirs)));
         drop(theirs);
         let pidfd = match kernel::open(pid) {
             Ok(pidfd) => pidfd,

@@ -1,5 +1,6 @@
 //! `fork`: the child gets an entry of its own in every segment, and holds what its parent holds.
 
+use std::cell::RefCell;
 use std::os::fd::AsFd;
 use std::sync::{Arc, RwLockWriteGuard};
 
@@ -69,5 +70,34 @@ impl Segment {
         self.generation.store(sys::fork::generation(), Relaxed);
         self.participants()[id as usize].adopt(std::process::id());
         Ok(())
+    }
+}
+
+thread_local! {
+    /// While the parent drops what a forked child has got: who the child is in each segment.
+    static HEIR: RefCell<Vec<Courier>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The child that gets what is being dropped now, as a participant of this segment.
+pub(crate) fn heir_in(segment: &Arc<Segment>) -> Option<u32> {
+    HEIR.with_borrow(|heir| {
+        heir.iter().find(|child| Arc::ptr_eq(child.segment(), segment)).map(Courier::id)
+    })
+}
+
+/// Drops `inherited`, handing the handles in it to a forked child instead of closing them.
+pub(crate) fn bequeath<T>(inherited: T, child: Vec<Courier>) {
+    let _bequest = Bequest { before: HEIR.replace(child) };
+    drop(inherited);
+}
+
+/// Ends with the drop of what is bequeathed, also if that panics.
+struct Bequest {
+    before: Vec<Courier>,
+}
+
+impl Drop for Bequest {
+    fn drop(&mut self) {
+        HEIR.set(std::mem::take(&mut self.before));
     }
 }

@@ -33,7 +33,7 @@ use layout::{ABI, BLOCKS_AT, DATA_AT, Header, MAGIC, PARTICIPANTS_AT};
 
 pub(crate) use arena::allocate;
 pub(crate) use courier::Courier;
-pub(crate) use fork::before_fork;
+pub(crate) use fork::{before_fork, bequeath, heir_in};
 pub(crate) use recover::recover_all;
 #[cfg(fuzzing)]
 pub(crate) use registry::forget_arenas;

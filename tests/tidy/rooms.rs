@@ -15,6 +15,7 @@ const ROOMS: &[(&str, u8)] = &[
     ("transfer", 4),
     ("array", 5),
     ("channel", 5),
+    ("queue", 5),
     ("sync", 5),
     ("value", 5),
     ("process", 6),

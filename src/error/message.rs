@@ -3,21 +3,31 @@
 
 use std::fmt;
 
-use crate::error::Error;
+use super::Error;
 
 /// A message that was not sent, and why. It is still there: [`into_inner`](Self::into_inner).
 pub struct SendError<T> {
     value: T,
     cause: Cause,
+    way: Way,
 }
 
 /// Why nothing was received.
 pub struct RecvError {
     cause: Cause,
+    way: Way,
+}
+
+/// What a message was to pass through.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Way {
+    Pipe,
+    #[expect(dead_code, reason = "queues come next")]
+    Queue,
 }
 
 /// Why a message did not pass.
-pub(super) enum Cause {
+pub(crate) enum Cause {
     /// The other end is gone.
     Disconnected { died: bool },
     /// Nothing could be done without waiting.
@@ -35,8 +45,8 @@ impl From<Error> for Cause {
 }
 
 impl<T> SendError<T> {
-    pub(super) fn new(value: T, cause: Cause) -> Self {
-        Self { value, cause }
+    pub(crate) fn new(way: Way, value: T, cause: Cause) -> Self {
+        Self { value, cause, way }
     }
 
     /// The message that was not sent.
@@ -81,8 +91,8 @@ impl<T> SendError<T> {
 }
 
 impl RecvError {
-    pub(super) fn new(cause: Cause) -> Self {
-        Self { cause }
+    pub(crate) fn new(way: Way, cause: Cause) -> Self {
+        Self { cause, way }
     }
 
     /// Whether the other end was closed, or its process died, and everything it had sent was read.
@@ -121,25 +131,35 @@ impl RecvError {
     }
 }
 
-fn describe(cause: &Cause, verb: &str, block: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn describe(
+    way: Way,
+    cause: &Cause,
+    verb: &str,
+    block: &str,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    let (name, whose_peer_died) = match way {
+        Way::Pipe => ("pipe", "pipe whose other process died"),
+        Way::Queue => ("queue", "queue whose last process at the other end died"),
+    };
     match cause {
-        Cause::Disconnected { died: false } => write!(f, "{verb} a closed pipe"),
-        Cause::Disconnected { died: true } => write!(f, "{verb} a pipe whose other process died"),
-        Cause::WouldBlock => write!(f, "{verb} {block} pipe"),
-        Cause::TimedOut => write!(f, "{verb} a pipe: the time-out passed"),
-        Cause::Failed(error) => write!(f, "{verb} a pipe: {error}"),
+        Cause::Disconnected { died: false } => write!(f, "{verb} a closed {name}"),
+        Cause::Disconnected { died: true } => write!(f, "{verb} a {whose_peer_died}"),
+        Cause::WouldBlock => write!(f, "{verb} {block} {name}"),
+        Cause::TimedOut => write!(f, "{verb} a {name}: the time-out passed"),
+        Cause::Failed(error) => write!(f, "{verb} a {name}: {error}"),
     }
 }
 
 impl<T> fmt::Display for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        describe(&self.cause, "sending on", "a full", f)
+        describe(self.way, &self.cause, "sending on", "a full", f)
     }
 }
 
 impl fmt::Display for RecvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        describe(&self.cause, "receiving on", "an empty", f)
+        describe(self.way, &self.cause, "receiving on", "an empty", f)
     }
 }
 

@@ -1,7 +1,12 @@
 //! The one error of everything that is not a hot path.
 
+mod message;
+
 use std::fmt;
 use std::io;
+
+pub(crate) use message::{Cause, Way};
+pub use message::{RecvError, SendError};
 
 /// The result of the operations that set things up or take them down.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
