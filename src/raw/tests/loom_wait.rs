@@ -7,7 +7,7 @@ use loom::sync::atomic::AtomicUsize as LoomUsize;
 use loom::thread;
 
 use super::{expect_caught, model, race};
-use crate::raw::bench::{Bench, Waiter, wake_everyone};
+use crate::raw::bench::{Bench, FIRST, Waiter, wake_everyone};
 use crate::raw::seat::Seat;
 use crate::raw::wait::{Fence, Terms, Waited};
 use crate::shim::{AtomicU32, Futex, Ordering, at, dies_at, mutant, without_heavy_fences};
@@ -107,24 +107,28 @@ impl Pipe {
     }
 }
 
+/// Two waiters of the first word, two of the second, and one of each.
+const FRONT: [usize; 2] = [FIRST, FIRST + 1];
+const BACK: [usize; 2] = [64, 65];
+const APART: [usize; 2] = [FIRST, 64];
+
 /// A queue in small: one bench, the table of its waiters, and what they wait for.
 struct Hall {
-    bench: Bench<1>,
-    table: [Waiter; 3],
+    bench: Bench<2>,
+    table: Vec<Waiter>,
     items: Items,
     epoch: Futex,
 }
 
 impl Hall {
-    fn new(waiters: Fence) -> Arc<Self> {
-        let table = std::array::from_fn(|_| Waiter::new());
+    /// A hall whose waiters are in these two slots, the higher one last.
+    fn new(waiters: Fence, slots: [usize; 2]) -> Arc<Self> {
+        let table: Vec<Waiter> = (0..=slots[1]).map(|_| Waiter::new()).collect();
         let (bench, items) = (Bench::new(), Items::new());
         if waiters == Fence::Full {
             assert!(bench.demand_fences() && !bench.demand_fences());
         }
-        for slot in 1..table.len() {
-            assert_eq!(Waiter::claim(&table, 7), Some(slot));
-        }
+        slots.map(|slot| table[slot].enter(7));
         Arc::new(Self { bench, table, items, epoch: Futex::new(0) })
     }
 
@@ -294,11 +298,11 @@ fn a_bumped_epoch_makes_the_waiter_suspect() {
     });
 }
 
-#[test]
-fn a_bench_loses_no_message() {
-    in_each_mode("bench, two waiters, two messages", SHALLOW, |publisher, waiter| {
-        let hall = Hall::new(waiter);
-        let receivers = [1, 2].map(|me| {
+/// Each of two takes one of two messages.
+fn two_take_two(name: &str, slots: [usize; 2]) {
+    in_each_mode(&format!("bench, two waiters {name}"), SHALLOW, move |publisher, waiter| {
+        let hall = Hall::new(waiter, slots);
+        let receivers = slots.map(|me| {
             spawn(&hall, move |hall| {
                 assert_eq!(hall.receive(me, waiter, Deadline::NEVER), Waited::Ready);
             })
@@ -312,10 +316,30 @@ fn a_bench_loses_no_message() {
 }
 
 #[test]
+fn a_bench_loses_no_message() {
+    two_take_two("in the first word", FRONT);
+}
+
+/// The publisher looks at the first word alone, so it must say that there is somebody behind it.
+#[test]
+fn a_waiter_in_the_second_word_is_found() {
+    in_each_mode("bench, one waiter in the second word", BOUND, |publisher, waiter| {
+        let hall = Hall::new(waiter, BACK);
+        let receiver = spawn(&hall, move |hall| {
+            assert_eq!(hall.receive(BACK[0], waiter, Deadline::NEVER), Waited::Ready);
+        });
+        hall.send(0, publisher);
+        receiver.join().unwrap();
+    });
+    two_take_two("in the second word", BACK);
+    two_take_two("in two words", APART);
+}
+
+#[test]
 fn all_are_notified_at_once() {
     in_each_mode("bench, notify all", SHALLOW, |_, waiter| {
-        let hall = Hall::new(waiter);
-        let receivers = [1, 2].map(|me| {
+        let hall = Hall::new(waiter, APART);
+        let receivers = APART.map(|me| {
             spawn(&hall, move |hall| {
                 let ready = || {
                     race(&hall.items.race);
@@ -335,9 +359,9 @@ fn all_are_notified_at_once() {
 /// Whichever of the two is picked, the one that stays must get the message.
 #[test]
 fn who_gives_up_passes_the_baton() {
-    for (quitter, stayer) in [(1, 2), (2, 1)] {
+    for (quitter, stayer) in [(FRONT[0], FRONT[1]), (FRONT[1], FRONT[0])] {
         in_each_mode("bench, one gives up", SHALLOW, move |publisher, waiter| {
-            let hall = Hall::new(waiter);
+            let hall = Hall::new(waiter, FRONT);
             let stays = spawn(&hall, move |hall| {
                 assert_eq!(hall.receive(stayer, waiter, Deadline::NEVER), Waited::Ready);
             });
@@ -356,24 +380,24 @@ fn who_gives_up_passes_the_baton() {
 
 #[test]
 fn the_janitor_passes_the_baton_of_a_dead_waiter() {
-    for point in ["wait-announced", "wait-retracted"] {
+    for point in ["announce-in-use", "wait-announced", "wait-retracted"] {
+        let slots = if point == "announce-in-use" { BACK } else { FRONT };
         model(&format!("bench, waiter dies at {point}"), BOUND, move || {
-            let hall = Hall::new(Fence::Asymmetric);
-            let how = Fence::Asymmetric;
+            let hall = Hall::new(Fence::Asymmetric, slots);
+            let (how, [mortal, stayer]) = (Fence::Asymmetric, slots);
             let stays = spawn(&hall, move |hall| {
-                assert_eq!(hall.receive(2, how, Deadline::NEVER), Waited::Ready);
+                assert_eq!(hall.receive(stayer, how, Deadline::NEVER), Waited::Ready);
             });
             let dead = spawn(&hall, move |hall| {
                 // A deadline, because only the awake can die in a model.
-                dies_at(point, || hall.wait(1, how, now(), || false))
+                dies_at(point, || hall.wait(mortal, how, now(), || false))
             });
             hall.send(0, how);
             assert_eq!(dead.join().unwrap(), None);
             if !mutant("no-janitor") {
-                hall.bench.strike(&hall.table, 1);
+                hall.bench.strike(&hall.table, mortal);
                 wake_everyone(&hall.table);
-                hall.table[1].release();
-                assert_eq!(Waiter::claim(&hall.table, 8), Some(1));
+                hall.table[mortal].release();
             }
             stays.join().unwrap();
         });
@@ -384,9 +408,9 @@ fn the_janitor_passes_the_baton_of_a_dead_waiter() {
 fn the_janitor_rescues_the_sleepers_of_a_dead_waker() {
     for point in ["notify-nothing", "notify-taken", "notify-all"] {
         model(&format!("bench, waker dies at {point}"), BOUND, move || {
-            let hall = Hall::new(Fence::Asymmetric);
+            let hall = Hall::new(Fence::Asymmetric, FRONT);
             let receiver = spawn(&hall, |hall| {
-                let waited = hall.receive(1, Fence::Asymmetric, Deadline::NEVER);
+                let waited = hall.receive(FIRST, Fence::Asymmetric, Deadline::NEVER);
                 assert_eq!(waited, Waited::Ready);
             });
             let sender = spawn(&hall, move |hall| {
@@ -412,12 +436,12 @@ fn the_janitor_rescues_the_sleepers_of_a_dead_waker() {
 #[test]
 fn a_strike_that_comes_late_only_wakes() {
     model("bench, late strike", BOUND, || {
-        let hall = Hall::new(Fence::Asymmetric);
+        let hall = Hall::new(Fence::Asymmetric, FRONT);
         let receiver = spawn(&hall, |hall| {
-            let waited = hall.receive(1, Fence::Asymmetric, Deadline::NEVER);
+            let waited = hall.receive(FIRST, Fence::Asymmetric, Deadline::NEVER);
             assert_eq!(waited, Waited::Ready);
         });
-        let janitor = spawn(&hall, |hall| hall.bench.strike(&hall.table, 1));
+        let janitor = spawn(&hall, |hall| hall.bench.strike(&hall.table, FIRST));
         hall.send(0, Fence::Asymmetric);
         receiver.join().unwrap();
         janitor.join().unwrap();
@@ -427,9 +451,8 @@ fn a_strike_that_comes_late_only_wakes() {
 #[test]
 fn a_waiter_has_one_owner() {
     model("bench, two claim", BOUND, || {
-        let hall = Hall::new(Fence::Asymmetric);
-        hall.table[1].release();
-        hall.table[2].release();
+        let hall = Hall::new(Fence::Asymmetric, FRONT);
+        FRONT.map(|slot| hall.table[slot].release());
         let other = spawn(&hall, |hall| Waiter::claim(&hall.table, 8).unwrap());
         let mine = Waiter::claim(&hall.table, 9).unwrap();
         let theirs = other.join().unwrap();
@@ -472,6 +495,11 @@ fn mutants_are_caught() {
         "rescued/fence" by the_janitor_rescues_the_sleepers_of_a_dead_waker,
         "no-janitor" by the_janitor_rescues_the_sleepers_of_a_dead_waker,
         "no-janitor" by the_janitor_passes_the_baton_of_a_dead_waiter,
+        "parked/light" by a_waiter_in_the_second_word_is_found,
+        "parked/heavy" by a_waiter_in_the_second_word_is_found,
+        "parked/fence" by a_waiter_in_the_second_word_is_found,
+        "fenced/fence" by a_waiter_in_the_second_word_is_found,
+        "bench-in-use" by a_waiter_in_the_second_word_is_found,
         "strike-wake" by a_strike_that_comes_late_only_wakes,
     }
 }
