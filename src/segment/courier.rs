@@ -122,6 +122,6 @@ impl Drop for Courier {
         let _gate = registry::gate();
         // Whatever nobody took from him is closed and given back, as if he had died.
         self.segment.sweep(self.id, false);
-        self.segment.participants()[self.id as usize % PARTICIPANTS_MAX as usize].leave();
+        self.segment.entries()[self.id as usize % PARTICIPANTS_MAX as usize].leave();
     }
 }

@@ -68,7 +68,7 @@ impl Segment {
         // Relaxed, both: a forked child has one thread.
         self.me.store(id, Relaxed);
         self.generation.store(sys::fork::generation(), Relaxed);
-        self.participants()[id as usize].adopt(std::process::id());
+        self.entries()[id as usize].adopt(std::process::id());
         Ok(())
     }
 }

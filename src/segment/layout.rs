@@ -15,9 +15,9 @@ use crate::shim::{AtomicU32, AtomicU64, Futex};
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"multiprc");
 
 /// Changes whenever a byte in a segment changes its meaning.
-pub(super) const ABI: u32 = 1;
+pub(super) const ABI: u32 = 2;
 
-/// The first page. Written once by the maker; all but the epoch is never changed again.
+/// The first page. Written once by the maker; what changes later is on the second line.
 #[repr(C, align(128))]
 pub(super) struct Header {
     pub(super) magic: AtomicU64,
@@ -28,6 +28,13 @@ pub(super) struct Header {
     _line: [u64; 11],
     /// Counts recovered deaths; everybody who sleeps in this segment sleeps on it too.
     pub(super) death_epoch: Futex,
+    /// One more than the highest number that anybody ever entered under, so that no walk goes
+    /// further. Only grows.
+    ///
+    /// Whoever enters raises it first: an entry that is occupied is below it at any time, also if
+    /// its participant dies at once. One who dies before he is in leaves a free entry below it,
+    /// which costs the others a look.
+    pub(super) entered: AtomicU32,
 }
 
 pub(super) const PARTICIPANTS_AT: usize = 0x1000;

@@ -81,9 +81,10 @@ impl Segment {
         header.size.store(size, Relaxed);
         header.uuid[0].store(uuid as u64, Relaxed);
         header.uuid[1].store((uuid >> 64) as u64, Relaxed);
+        header.entered.store(1, Relaxed);
         header.magic.store(MAGIC, Relaxed);
         lease::hold(segment.memory.as_fd(), 0).context(what)?;
-        segment.participants()[0].join(std::process::id());
+        segment.entries()[0].join(std::process::id());
         Ok(Arc::new(segment))
     }
 
@@ -121,10 +122,14 @@ impl Segment {
     /// Enters under the first number that is free, or not at all; `memory` has its lease then.
     fn join(&self, memory: BorrowedFd<'_>) -> Result<Option<u32>> {
         let what = || "take a lease on a segment".to_owned();
-        for (id, entry) in (0..).zip(self.participants()) {
+        for (id, entry) in (0..).zip(self.entries()) {
             if entry.is_occupied() || !lease::hold(memory, id).context(what)? {
                 continue;
             }
+            // Before the entry is occupied, see `Header::entered`. Release: pairs with the Acquire
+            // in `participants`, as does the Release of `Participant::join` with whoever finds the
+            // entry occupied.
+            self.header().entered.fetch_max(id + 1, Release);
             if entry.join(std::process::id()) {
                 return Ok(Some(id));
             }
@@ -185,7 +190,15 @@ impl Segment {
         unsafe { self.mapping.base().cast::<Header>().as_ref() }
     }
 
+    /// The entries in which anybody ever was, by what the header says.
     fn participants(&self) -> &[Participant] {
+        // Acquire: pairs with the Release in `join`.
+        let entered = self.header().entered.load(Acquire);
+        &self.entries()[..entered.min(PARTICIPANTS_MAX) as usize]
+    }
+
+    /// All entries.
+    fn entries(&self) -> &[Participant] {
         // SAFETY: the table ends before DATA_AT, which is mapped; entries are atomics, 64-aligned.
         unsafe {
             let table = self.mapping.base().add(PARTICIPANTS_AT).cast::<Participant>();
@@ -194,7 +207,7 @@ impl Segment {
     }
 
     fn blocks(&self) -> &[Block] {
-        // SAFETY: as `participants`.
+        // SAFETY: as `entries`.
         unsafe {
             let table = self.mapping.base().add(BLOCKS_AT).cast::<Block>();
             std::slice::from_raw_parts(table.as_ptr(), BLOCKS_MAX as usize)
@@ -220,7 +233,7 @@ impl Drop for Segment {
     fn drop(&mut self) {
         // A forked child that never entered has nothing to leave: the entry is its parent's.
         if self.is_ours() {
-            self.participants()[self.me() as usize].leave();
+            self.entries()[self.me() as usize].leave();
         }
     }
 }

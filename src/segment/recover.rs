@@ -49,7 +49,8 @@ impl Segment {
     /// Gives back what a claimed corpse held, takes over whom it was reaping, and frees its entry.
     fn bury(&self, id: u32, entry: &Participant, reap: &Reap) {
         self.sweep(id, true);
-        // Bounded: every claim makes one reaper less of those that are dead.
+        // Bounded: every claim makes one reaper less of those that are dead. The corpses are below
+        // the mark as it is now: the dead reaper saw them there.
         for (other, entry) in (0..).zip(self.participants()) {
             if entry.is_reaped_by(id)
                 && let Some(reap) = entry.claim(other, self.me(), |who| who == id)

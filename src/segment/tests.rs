@@ -179,6 +179,40 @@ fn more_participants_than_entries_is_an_error() {
 }
 
 #[test]
+fn no_walk_goes_beyond_those_who_entered() {
+    let object = large();
+    let segment = object.segment();
+    assert_eq!(segment.participants().len(), 1);
+    let mut couriers: Vec<Courier> = (0..100).map(|_| Courier::new(segment).unwrap()).collect();
+    assert_eq!(segment.participants().len(), 101);
+    // The last one is lost, and found although all others have left.
+    couriers.pop().unwrap().send_off();
+    drop(couriers);
+    assert_eq!(segment.participants().len(), 101);
+    assert!(segment.participants()[100].is_occupied());
+    segment.recover();
+    assert!(!segment.participants()[100].is_occupied());
+    // Numbers are used again, so the mark stays where it is.
+    let next = Courier::new(segment).unwrap();
+    assert_eq!((next.id(), segment.participants().len()), (1, 101));
+}
+
+#[test]
+fn a_scribbled_mark_is_no_way_out_of_the_table() {
+    let object = large();
+    let segment = object.segment();
+    for broken in [0, PARTICIPANTS_MAX + 1, u32::MAX] {
+        segment.header().entered.store(broken, Relaxed);
+        segment.recover();
+        assert!(!segment.recover_one(7));
+        assert!(segment.participants().len() <= PARTICIPANTS_MAX as usize);
+        let courier = Courier::new(segment).unwrap();
+        assert_eq!(courier.id(), 1);
+        assert!(segment.participants()[1].is_occupied());
+    }
+}
+
+#[test]
 fn scribbled_sizes_are_corrupt_and_never_out_of_range() {
     let object = large();
     let segment = Arc::clone(object.segment());
