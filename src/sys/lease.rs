@@ -11,7 +11,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use nix::fcntl::{FcntlArg, fcntl};
 
 /// Where the lease bytes begin: no memory is that large.
-const BASE: i64 = 1 << 40;
+const BASE: i64 = 1 << 60;
 
 /// Takes the lease on byte `index` for the open file description behind `memory`.
 ///
