@@ -225,7 +225,7 @@ fn a_pipe_in_a_segment_with_a_broken_header_does_not_arrive() {
     fn never(_: Connection<Nothing, u8>) {
         unreachable!("the pipe has arrived");
     }
-    for at in [0, 8, 16, 24, 32] {
+    for at in [0, 8, 16, 24, 32, 40] {
         fn scene(at: usize) {
             let (_here, there) = Pipe::simplex::<u8>().unwrap();
             let window = Window::only();

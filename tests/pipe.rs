@@ -408,7 +408,7 @@ fn capacities_out_of_range_are_errors() {
         let error = Pipe::builder().plain().slots(slots).duplex::<u8, u8>().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Limit);
     }
-    let error = Pipe::builder().plain().slots(1 << 30).simplex::<[u64; 64]>().unwrap_err();
+    let error = Pipe::builder().plain().slots(1 << 30).simplex::<[[u64; 64]; 4096]>().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Limit);
 }
 

@@ -27,10 +27,11 @@ use super::participants::PARTICIPANTS_MAX;
 /// How many blocks one segment can have.
 pub(crate) const BLOCKS_MAX: u32 = 1024;
 
-/// Sizes are counted in granules of this many bytes, which is also the alignment of every block.
+/// Sizes are counted in granules of this many bytes, or of more in a segment that says so. This is
+/// also the alignment of every block.
 pub(crate) const GRANULE: u64 = 128;
 
-/// The largest block, in granules: 2 GiB less one granule.
+/// The largest block, in granules.
 pub(crate) const GRANULES_MAX: u64 = (1 << 24) - 1;
 
 const VIRGIN: u64 = 0;
@@ -218,7 +219,8 @@ impl Block {
     }
 }
 
-/// Rounds a size up to a class, so that what was freed fits again: eighths of a power of two.
+/// Rounds a size up to a class, so that what was freed fits again: eighths of a power of two. In
+/// granules of `GRANULE` bytes.
 pub(crate) fn granules_for(bytes: u64) -> Option<u64> {
     let exact = bytes.max(1).div_ceil(GRANULE);
     let step = (exact.next_power_of_two() / 8).max(1);

@@ -1,15 +1,13 @@
 //! Taking blocks, finding them, and giving them back.
 #![allow(unsafe_code)]
 
-use std::os::fd::AsFd;
 use std::ptr::NonNull;
 
-use crate::error::{Context, Error, ErrorKind, Result};
-use crate::raw::blocks::{BLOCKS_MAX, GRANULE, State, granules_for};
+use crate::error::{Error, ErrorKind, Result};
+use crate::raw::blocks::{State, granules_for};
 use crate::raw::kind::Kind;
-use crate::sys::memfd;
 
-use super::layout::DATA_AT;
+use super::layout::{Geometry, OBJECT_MAX};
 use super::{Books, Segment, Shared, registry};
 
 /// Room for blocks in an arena. Address space only: pages are taken with each block.
@@ -18,37 +16,59 @@ const ARENA_SIZE: u64 = 128 << 20;
 /// A larger object gets a segment of its own, which goes when the object goes.
 const LARGE: u64 = 16 << 20;
 
-/// From this size on, the pages of a freed block go back to the system at once.
-const PAGES_BACK_FROM: u64 = 64 << 10;
-
 /// Makes an object of `bytes` zeroed bytes; `init` completes it before anybody else can see it,
 /// being told which participant its maker is.
 pub(crate) fn allocate(bytes: u64, kind: Kind, init: impl Fn(NonNull<u8>, u32)) -> Result<Shared> {
-    let _gate = registry::gate();
     if bytes > LARGE {
-        let granules = granules_for(bytes).ok_or_else(|| too_large(bytes))?;
-        let segment = Segment::create(granules * GRANULE)?;
-        registry::add(&segment);
-        let place = segment.take(bytes, kind, &init)?.ok_or_else(|| too_large(bytes))?;
-        return Ok(Shared::first(segment, place));
+        return allocate_alone(bytes, u64::MAX, kind, init);
     }
+    let _gate = registry::gate();
+    let granules = granules_for(bytes).ok_or_else(|| too_large(bytes))?;
+    let request = Request { granules, furnished: u64::MAX, kind };
     for segment in registry::arenas() {
-        if let Some(place) = segment.take(bytes, kind, &init)? {
+        if let Some(place) = segment.take(&request, &init)? {
             return Ok(Shared::first(segment, place));
         }
     }
-    let segment = Segment::create(ARENA_SIZE)?;
+    let segment = Segment::create(Geometry::ARENA, ARENA_SIZE)?;
     registry::add_arena(&segment);
-    let place = segment.take(bytes, kind, &init)?.ok_or_else(|| too_large(bytes))?;
+    let place = segment.take(&request, &init)?.ok_or_else(|| too_large(bytes))?;
+    Ok(Shared::first(segment, place))
+}
+
+/// Makes an object in a segment of its own.
+fn allocate_alone(
+    bytes: u64,
+    furnished: u64,
+    kind: Kind,
+    init: impl Fn(NonNull<u8>, u32),
+) -> Result<Shared> {
+    let _gate = registry::gate();
+    let geometry = Geometry::of_one(bytes).ok_or_else(|| too_large(bytes))?;
+    let granules = geometry.granules(bytes);
+    let segment = Segment::create(geometry, geometry.bytes(granules))?;
+    registry::add(&segment);
+    let request = Request { granules, furnished, kind };
+    let place = segment.take(&request, &init)?.ok_or_else(|| too_large(bytes))?;
     Ok(Shared::first(segment, place))
 }
 
 fn too_large(bytes: u64) -> Error {
-    Error::new(ErrorKind::Limit, format!("an object of {bytes} bytes: blocks end at 2 GiB"))
+    let what = format!("an object of {bytes} bytes: objects end at {OBJECT_MAX}");
+    Error::new(ErrorKind::Limit, what)
 }
 
 fn corrupt(index: u32) -> Error {
     Error::new(ErrorKind::Corrupt, format!("the size of block {index} of a segment"))
+}
+
+/// What a block must be like.
+pub(super) struct Request {
+    /// Its size, in granules of the segment.
+    pub(super) granules: u64,
+    /// So many of its bytes have pages from the beginning; all, if that is more than there are.
+    pub(super) furnished: u64,
+    pub(super) kind: Kind,
 }
 
 /// A block that was taken, as it was found then.
@@ -60,22 +80,20 @@ pub(super) struct Place {
 
 impl Segment {
     /// Takes a block, or `None` if there is no room for it here.
-    fn take(
+    pub(super) fn take(
         &self,
-        bytes: u64,
-        kind: Kind,
+        request: &Request,
         init: &impl Fn(NonNull<u8>, u32),
     ) -> Result<Option<Place>> {
-        let granules = granules_for(bytes).ok_or_else(|| too_large(bytes))?;
-        let me = self.me();
-        for index in 0..BLOCKS_MAX {
-            let block = &self.blocks()[index as usize];
+        let (me, granules) = (self.me(), request.granules);
+        let bytes = self.geometry.bytes(granules);
+        for (index, block) in (0..).zip(self.blocks()) {
             let state = block.state();
             let may_fit = match state {
                 State::Free => block.granules() == granules,
                 State::Virgin => {
                     let begin = self.begin(&mut self.books(), index)?;
-                    if begin + granules * GRANULE > self.mapping.len() as u64 {
+                    if begin + bytes > self.mapping.len() as u64 {
                         return Ok(None);
                     }
                     true
@@ -93,72 +111,59 @@ impl Segment {
             if !claimed {
                 continue;
             }
-            let (at, length) = self.locate(index)?;
-            if length < bytes {
+            let place = self.place(index)?;
+            if place.length < bytes {
                 // It stays claimed: its word lies about its size.
                 return Err(corrupt(index));
             }
-            if let Err(error) = self.furnish(at, length) {
+            if let Err(error) = self.furnish_claimed(&place, request.furnished) {
                 self.give_back(index);
                 return Err(error);
             }
-            init(at, me);
-            block.open(me, kind as u32);
-            return Ok(Some(Place { index, at, length }));
+            init(place.at, me);
+            block.open(me, request.kind as u32);
+            return Ok(Some(place));
         }
         Ok(None)
     }
 
-    /// Gives a claimed block its pages and zeroes it.
-    fn furnish(&self, at: NonNull<u8>, length: u64) -> Result<()> {
-        let offset = at.as_ptr() as u64 - self.mapping.base().as_ptr() as u64;
-        memfd::reserve(self.memory.as_fd(), offset, length)
-            .context(|| format!("take {length} bytes of shared memory"))?;
-        if length < PAGES_BACK_FROM {
-            // SAFETY: `locate` checked that the range is mapped, and the claim makes it ours alone.
-            unsafe { at.as_ptr().write_bytes(0, length as usize) };
-        }
-        Ok(())
-    }
-
     /// Frees a block that is claimed by us and torn down.
     pub(super) fn give_back(&self, index: u32) {
-        let block = &self.blocks()[index as usize];
-        if let Ok((at, length)) = self.locate(index)
-            && length >= PAGES_BACK_FROM
-        {
-            let offset = at.as_ptr() as u64 - self.mapping.base().as_ptr() as u64;
-            if memfd::release(self.memory.as_fd(), offset, length).is_err() {
-                // The pages stay, so the next user must not find our bytes in them.
-                // SAFETY: as in `furnish`.
-                unsafe { at.as_ptr().write_bytes(0, length as usize) };
-            }
+        if self.place(index).is_ok_and(|place| !self.empty_claimed(&place)) {
+            // It stays claimed, and goes with the segment.
+            return;
         }
-        block.free(self.me());
+        self.blocks()[index as usize].free(self.me());
     }
 
     /// Where a block is and how long, by this process's own account.
     pub(crate) fn locate(&self, index: u32) -> Result<(NonNull<u8>, u64)> {
-        if index >= BLOCKS_MAX {
+        let Place { at, length, .. } = self.place(index)?;
+        Ok((at, length))
+    }
+
+    pub(super) fn place(&self, index: u32) -> Result<Place> {
+        if index >= self.geometry.blocks() {
             return Err(corrupt(index));
         }
         let mut books = self.books();
         let begin = self.begin(&mut books, index)?;
         let end = self.begin(&mut books, index + 1)?;
         // SAFETY: `begin < end <= mapping.len()`.
-        Ok((unsafe { self.mapping.base().add(begin as usize) }, end - begin))
+        let at = unsafe { self.mapping.base().add(begin as usize) };
+        Ok(Place { index, at, length: end - begin })
     }
 
     /// Where block `index` begins: behind all before it. Sizes are read once and then kept, so no
     /// two blocks ever overlap here, whatever becomes of their words.
     fn begin(&self, books: &mut Books, index: u32) -> Result<u64> {
         if books.offsets.is_empty() {
-            books.offsets.push(DATA_AT);
+            books.offsets.push(self.geometry.data_at());
         }
         while books.offsets.len() <= index as usize {
             let last = books.offsets.len() - 1;
             let granules = self.blocks()[last].granules();
-            let next = books.offsets[last] + granules * GRANULE;
+            let next = books.offsets[last] + self.geometry.bytes(granules);
             if granules == 0 || next > self.mapping.len() as u64 {
                 return Err(corrupt(last as u32));
             }

@@ -12,6 +12,7 @@ mod arena;
 mod courier;
 mod fork;
 mod layout;
+mod pages;
 mod recover;
 mod registry;
 mod shared;
@@ -24,12 +25,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Context, Error, ErrorKind, Result};
-use crate::raw::blocks::{BLOCKS_MAX, Block};
+use crate::raw::blocks::Block;
 use crate::raw::participants::{PARTICIPANTS_MAX, Participant};
 use crate::shim::{AtomicU32, Futex, Ordering::*};
 use crate::sys::{self, barrier, holder::Holder, lease, mapping::Mapping, memfd};
 
-use layout::{ABI, BLOCKS_AT, DATA_AT, Header, MAGIC, PARTICIPANTS_AT};
+use layout::{ABI, BLOCKS_AT, Geometry, Header, MAGIC, PAGE, PARTICIPANTS_AT};
 
 pub(crate) use arena::allocate;
 pub(crate) use courier::Courier;
@@ -43,6 +44,7 @@ pub(crate) use shared::Shared;
 /// One mapped segment, of which this process is a participant.
 pub(crate) struct Segment {
     uuid: u128,
+    geometry: Geometry,
     /// Our open file description: holds our lease, and nobody else's.
     memory: Holder,
     mapping: Mapping,
@@ -63,24 +65,27 @@ struct Books {
 
 impl Segment {
     /// Makes a segment with room for `bytes` of blocks; pages are taken when blocks are.
-    fn create(bytes: u64) -> Result<Arc<Self>> {
+    fn create(geometry: Geometry, bytes: u64) -> Result<Arc<Self>> {
         let what = || format!("make a segment for {bytes} bytes");
         let size = bytes
-            .checked_add(DATA_AT)
-            .and_then(|size| size.checked_next_multiple_of(4096))
+            .checked_add(geometry.data_at())
+            .and_then(|size| size.checked_next_multiple_of(PAGE))
             .ok_or_else(|| Error::new(ErrorKind::Limit, what()))?;
         let length = usize::try_from(size).map_err(|_| Error::new(ErrorKind::Limit, what()))?;
         let memory = memfd::create(c"multiproc", size).context(what)?;
-        memfd::reserve(memory.as_fd(), 0, DATA_AT).context(what)?;
+        let tables = BLOCKS_AT as u64;
+        memfd::reserve(memory.as_fd(), 0, PARTICIPANTS_AT as u64 + PAGE).context(what)?;
+        memfd::reserve(memory.as_fd(), tables, geometry.data_at() - tables).context(what)?;
         let mapping = map(memory.as_fd(), length).context(what)?;
         let uuid = sys::random::uuid().context(what)?;
-        let segment = Self::new(uuid, memory, mapping, 0);
+        let segment = Self::new(uuid, geometry, memory, mapping);
         let header = segment.header();
         // Relaxed, all: nobody else has the memory yet; it travels through the kernel.
         header.abi.store(ABI, Relaxed);
         header.size.store(size, Relaxed);
         header.uuid[0].store(uuid as u64, Relaxed);
         header.uuid[1].store((uuid >> 64) as u64, Relaxed);
+        geometry.write(header);
         header.entered.store(1, Relaxed);
         header.magic.store(MAGIC, Relaxed);
         lease::hold(segment.memory.as_fd(), 0).context(what)?;
@@ -94,25 +99,16 @@ impl Segment {
         let size = memfd::sealed_size(courier).context(what)?;
         let corrupt =
             || Error::new(ErrorKind::Corrupt, "the header of a segment that was received");
-        if size < DATA_AT {
+        if size < PAGE {
             return Err(corrupt());
         }
         let length = usize::try_from(size).map_err(|_| corrupt())?;
         let memory = memfd::reopen(courier).context(what)?;
         let mapping = map(memory.as_fd(), length).context(what)?;
-        let mut segment = Self::new(0, memory, mapping, 0);
+        let (uuid, geometry) = read_header(header_of(&mapping), size).ok_or_else(corrupt)?;
+        let mut segment = Self::new(uuid, geometry, memory, mapping);
         // Until it has entered, it has nothing to leave.
         let generation = std::mem::replace(&mut segment.generation, AtomicU32::new(0));
-        let header = segment.header();
-        // Relaxed: written before the memory travelled through the kernel.
-        let is_segment = header.magic.load(Relaxed) == MAGIC
-            && header.abi.load(Relaxed) == ABI
-            && header.size.load(Relaxed) == size;
-        if !is_segment {
-            return Err(corrupt());
-        }
-        let words = header.uuid.each_ref().map(|word| u128::from(word.load(Relaxed)));
-        segment.uuid = words[0] | (words[1] << 64);
         let me = segment.join(segment.memory.as_fd())?.ok_or_else(courier::too_many)?;
         segment.me = AtomicU32::new(me);
         segment.generation = generation;
@@ -123,6 +119,7 @@ impl Segment {
     fn join(&self, memory: BorrowedFd<'_>) -> Result<Option<u32>> {
         let what = || "take a lease on a segment".to_owned();
         for (id, entry) in (0..).zip(self.entries()) {
+            self.furnish_entry(id)?;
             if entry.is_occupied() || !lease::hold(memory, id).context(what)? {
                 continue;
             }
@@ -138,15 +135,16 @@ impl Segment {
         Ok(None)
     }
 
-    fn new(uuid: u128, memory: OwnedFd, mapping: Mapping, me: u32) -> Self {
+    fn new(uuid: u128, geometry: Geometry, memory: OwnedFd, mapping: Mapping) -> Self {
         let memory = Holder::new(memory);
         // Registered or not, publishers of this process fence for those who are not: see `wait`.
         barrier::is_available();
         Self {
             uuid,
+            geometry,
             memory,
             mapping,
-            me: AtomicU32::new(me),
+            me: AtomicU32::new(0),
             generation: AtomicU32::new(sys::fork::generation()),
             books: Mutex::default(),
         }
@@ -185,9 +183,7 @@ impl Segment {
     }
 
     fn header(&self) -> &Header {
-        // SAFETY: every constructor maps at least DATA_AT bytes, page-aligned; a header is atomics
-        // and reserved integers, for which any bytes are valid, and lives as long as the mapping.
-        unsafe { self.mapping.base().cast::<Header>().as_ref() }
+        header_of(&self.mapping)
     }
 
     /// The entries in which anybody ever was, by what the header says.
@@ -197,9 +193,10 @@ impl Segment {
         &self.entries()[..entered.min(PARTICIPANTS_MAX) as usize]
     }
 
-    /// All entries.
+    /// All entries. Those beyond `participants` may have no page yet, see `furnish_entry`.
     fn entries(&self) -> &[Participant] {
-        // SAFETY: the table ends before DATA_AT, which is mapped; entries are atomics, 64-aligned.
+        // SAFETY: the table ends before `data_at`, up to which every constructor knows the memory
+        // to be mapped; entries are atomics, 64-aligned.
         unsafe {
             let table = self.mapping.base().add(PARTICIPANTS_AT).cast::<Participant>();
             std::slice::from_raw_parts(table.as_ptr(), PARTICIPANTS_MAX as usize)
@@ -210,7 +207,7 @@ impl Segment {
         // SAFETY: as `entries`.
         unsafe {
             let table = self.mapping.base().add(BLOCKS_AT).cast::<Block>();
-            std::slice::from_raw_parts(table.as_ptr(), BLOCKS_MAX as usize)
+            std::slice::from_raw_parts(table.as_ptr(), self.geometry.blocks() as usize)
         }
     }
 
@@ -218,6 +215,23 @@ impl Segment {
         // A panic in between leaves the books whole: every change is one insertion or removal.
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn header_of(mapping: &Mapping) -> &Header {
+    // SAFETY: every mapping of a segment has at least the page of its header, page-aligned; a
+    // header is atomics and reserved integers, for which any bytes are valid.
+    unsafe { mapping.base().cast::<Header>().as_ref() }
+}
+
+/// Name and shape of the segment behind a mapping of this size, if it is one.
+fn read_header(header: &Header, size: u64) -> Option<(u128, Geometry)> {
+    // Relaxed, all: written before the memory travelled through the kernel.
+    let is_segment = header.magic.load(Relaxed) == MAGIC
+        && header.abi.load(Relaxed) == ABI
+        && header.size.load(Relaxed) == size;
+    let words = header.uuid.each_ref().map(|word| u128::from(word.load(Relaxed)));
+    let geometry = Geometry::read(header, size)?;
+    is_segment.then_some((words[0] | (words[1] << 64), geometry))
 }
 
 /// Maps memory through a description of its own, which holds no lease.

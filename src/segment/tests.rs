@@ -2,8 +2,10 @@
 //! tried in one.
 #![allow(unsafe_code)]
 
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
+use super::layout::{ENTRIES_A_PAGE, OBJECT_MAX};
 use super::*;
 use crate::raw::kind::Kind;
 
@@ -14,6 +16,12 @@ fn object(bytes: u64) -> Shared {
 /// A segment of one's own, as other tests use the common arena at the same time.
 fn large() -> Shared {
     object(17 << 20)
+}
+
+/// How much memory a segment takes.
+fn paid(segment: &Segment) -> u64 {
+    let memory = std::fs::File::from(segment.memory.as_fd().try_clone_to_owned().unwrap());
+    memory.metadata().unwrap().blocks() * 512
 }
 
 #[test]
@@ -125,7 +133,7 @@ fn what_is_no_sealed_memory_is_refused() {
     assert_eq!(receive(3, file.into(), 0).unwrap_err().kind(), ErrorKind::Corrupt);
     let (socket, _peer) = sys::socket::pair().unwrap();
     assert_eq!(receive(3, socket, 0).unwrap_err().kind(), ErrorKind::Corrupt);
-    let unsealed = memfd::create_unsealed(c"open", DATA_AT).unwrap();
+    let unsealed = memfd::create_unsealed(c"open", 1 << 20).unwrap();
     assert_eq!(receive(3, unsealed, 0).unwrap_err().kind(), ErrorKind::Corrupt);
 }
 
@@ -214,12 +222,13 @@ fn a_scribbled_mark_is_no_way_out_of_the_table() {
 
 #[test]
 fn scribbled_sizes_are_corrupt_and_never_out_of_range() {
-    let object = large();
-    let segment = Arc::clone(object.segment());
+    // An arena of the test's own.
+    let segment = Segment::create(Geometry::ARENA, 1 << 20).unwrap();
+    let blocks = segment.geometry.blocks();
     // SAFETY: the table is mapped; this is what a broken participant could do.
     let words = unsafe {
         let table = segment.mapping.base().add(BLOCKS_AT).as_ptr();
-        std::slice::from_raw_parts_mut(table, BLOCKS_MAX as usize * size_of::<Block>())
+        std::slice::from_raw_parts_mut(table, blocks as usize * size_of::<Block>())
     };
     for seed in 1..50_u64 {
         let mut state = seed;
@@ -229,7 +238,7 @@ fn scribbled_sizes_are_corrupt_and_never_out_of_range() {
         }
         segment.books().offsets.clear();
         let end = segment.mapping.base().as_ptr() as u64 + segment.mapping.len() as u64;
-        for block in 0..BLOCKS_MAX + 2 {
+        for block in 0..blocks + 2 {
             if let Ok((at, length)) = segment.locate(block) {
                 assert!(at.as_ptr() as u64 + length <= end);
             }
@@ -241,8 +250,76 @@ fn scribbled_sizes_are_corrupt_and_never_out_of_range() {
 
 #[test]
 fn an_object_beyond_the_largest_block_is_an_error() {
-    let error = allocate(1 << 50, Kind::Inert, |_, _| {}).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Limit);
+    for bytes in [OBJECT_MAX + 1, u64::MAX] {
+        let error = allocate(bytes, Kind::Inert, |_, _| {}).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Limit);
+        assert!(error.to_string().ends_with("objects end at 281474959933440"), "{error}");
+    }
+    // More than there is memory, and more than there are addresses.
+    for bytes in [1 << 46, OBJECT_MAX] {
+        let error = allocate(bytes, Kind::Inert, |_, _| {}).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Memory, "{error}");
+    }
+}
+
+#[test]
+fn the_segment_of_one_object_wastes_less_than_a_granule() {
+    for bytes in [0, 1, 17 << 20, (1 << 36) - 4096, (1 << 36) - 4095, 1 << 36, OBJECT_MAX] {
+        let geometry = Geometry::of_one(bytes).unwrap();
+        let granules = geometry.granules(bytes);
+        assert!((1..1 << 24).contains(&granules));
+        let size = geometry.bytes(granules);
+        assert!(bytes <= size && size - bytes <= 4096.max(bytes >> 23), "{bytes}: {size}");
+    }
+    assert_eq!(Geometry::of_one(OBJECT_MAX + 1), None);
+}
+
+#[test]
+fn a_segment_pays_for_what_is_used() {
+    let object = large();
+    let segment = object.segment();
+    // The header, a page of participants, a page of blocks.
+    assert_eq!(paid(segment), object.len() + 3 * PAGE);
+    assert_eq!(object.len(), 17 << 20);
+    let mut couriers: Vec<Courier> =
+        (1..ENTRIES_A_PAGE).map(|_| Courier::new(segment).unwrap()).collect();
+    assert_eq!(paid(segment), object.len() + 3 * PAGE);
+    couriers.push(Courier::new(segment).unwrap());
+    assert_eq!(paid(segment), object.len() + 4 * PAGE);
+    segment.recover();
+    drop(couriers);
+    assert_eq!(paid(segment), object.len() + 4 * PAGE);
+}
+
+#[test]
+fn a_header_that_cannot_be_true_is_refused() {
+    let object = large();
+    let segment = object.segment();
+    let courier = Courier::new(segment).unwrap();
+    let header = segment.header();
+    let enters = || Segment::enter(courier.lease());
+    assert_eq!(enters().unwrap().geometry, segment.geometry);
+    for (word, values) in [
+        (&header.granule_shift, [0, 6, 25, u32::MAX]),
+        (&header.blocks, [0, 1025, 1 << 31, u32::MAX]),
+        (&header.abi, [0, 1, 3, u32::MAX]),
+    ] {
+        let whole = word.load(Relaxed);
+        for broken in values {
+            word.store(broken, Relaxed);
+            assert_eq!(enters().unwrap_err().kind(), ErrorKind::Corrupt, "{broken}");
+            // Who is in already has a copy.
+            assert_eq!(segment.locate(0).unwrap(), (object.base(), object.len()));
+            assert_eq!(segment.blocks().len(), 1);
+        }
+        word.store(whole, Relaxed);
+    }
+    enters().unwrap();
+    // Tables that are longer than the segment.
+    let small = Segment::create(Geometry::of_one(1).unwrap(), 4096).unwrap();
+    let courier = Courier::new(&small).unwrap();
+    small.header().blocks.store(1024, Relaxed);
+    assert_eq!(Segment::enter(courier.lease()).unwrap_err().kind(), ErrorKind::Corrupt);
 }
 
 /// The number of a dead reaper may be somebody else's by the time anybody looks for its corpses.

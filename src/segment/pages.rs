@@ -1,0 +1,70 @@
+//! Which bytes of a segment have memory behind them: given before they are touched, so that running
+//! out is an error and not a signal, and taken back when nobody needs them.
+#![allow(unsafe_code)]
+
+use std::os::fd::AsFd;
+
+use crate::error::{Context, Result};
+use crate::raw::participants::Participant;
+use crate::sys::memfd;
+
+use super::Segment;
+use super::arena::Place;
+use super::layout::{ENTRIES_A_PAGE, PAGE, PARTICIPANTS_AT};
+
+/// From this size on, the pages of a freed block go back to the system at once.
+const PAGES_BACK_FROM: u64 = 64 << 10;
+
+impl Segment {
+    /// Gives the page of entry `id` its memory, for one who goes through the entries from the first
+    /// one on and may take it.
+    ///
+    /// Up to the page of the highest entry that was ever taken they have theirs.
+    pub(super) fn furnish_entry(&self, id: u32) -> Result<()> {
+        if !id.is_multiple_of(ENTRIES_A_PAGE) || (id as usize) < self.participants().len() {
+            return Ok(());
+        }
+        let at = PARTICIPANTS_AT as u64 + u64::from(id) * size_of::<Participant>() as u64;
+        memfd::reserve(self.memory.as_fd(), at, PAGE)
+            .context(|| "take memory for more participants of a segment".to_owned())
+    }
+
+    /// Gives a claimed block the pages that it begins with. What has pages is zero.
+    pub(super) fn furnish_claimed(&self, place: &Place, furnished: u64) -> Result<()> {
+        let furnished = furnished.min(place.length);
+        memfd::reserve(self.memory.as_fd(), self.offset(place), furnished)
+            .context(|| format!("take {furnished} bytes of shared memory"))?;
+        if !self.gives_pages_back(place) {
+            // SAFETY: `locate` checked that the range is mapped, and the claim makes it ours alone.
+            unsafe { place.at.as_ptr().write_bytes(0, place.length as usize) };
+        }
+        Ok(())
+    }
+
+    /// Takes the bytes of a claimed block that is about to be free. False if they stay, so that it
+    /// must not be free.
+    pub(super) fn empty_claimed(&self, place: &Place) -> bool {
+        if !self.gives_pages_back(place)
+            || memfd::release(self.memory.as_fd(), self.offset(place), place.length).is_ok()
+        {
+            return true;
+        }
+        if self.geometry.is_of_one() {
+            // Zeros in the place of holes would take memory.
+            return false;
+        }
+        // SAFETY: as in `furnish_claimed`.
+        unsafe { place.at.as_ptr().write_bytes(0, place.length as usize) };
+        true
+    }
+
+    /// Whether a free block has no pages, and so is all zeros; else its next user zeroes it.
+    fn gives_pages_back(&self, place: &Place) -> bool {
+        self.geometry.is_of_one() || place.length >= PAGES_BACK_FROM
+    }
+
+    /// Where in the memfd a block begins.
+    fn offset(&self, place: &Place) -> u64 {
+        place.at.as_ptr() as u64 - self.mapping.base().as_ptr() as u64
+    }
+}
