@@ -33,6 +33,8 @@ use crate::sys::{self, barrier, holder::Holder, lease, mapping::Mapping, memfd};
 use layout::{ABI, BLOCKS_AT, Geometry, Header, MAGIC, PAGE, PARTICIPANTS_AT};
 
 pub(crate) use arena::allocate;
+#[cfg_attr(not(test), expect(unused_imports, reason = "the queue will be made of it"))]
+pub(crate) use arena::allocate_sparse;
 pub(crate) use courier::Courier;
 pub(crate) use fork::{before_fork, bequeath, heir_in};
 pub(crate) use recover::recover_all;

@@ -4,7 +4,7 @@
 
 use std::os::fd::AsFd;
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::raw::participants::Participant;
 use crate::sys::memfd;
 
@@ -56,6 +56,42 @@ impl Segment {
         // SAFETY: as in `furnish_claimed`.
         unsafe { place.at.as_ptr().write_bytes(0, place.length as usize) };
         true
+    }
+
+    /// Gives pages to a range of a block that was made without them, and to the rest of the pages
+    /// that it begins and ends in. What had pages keeps its bytes; what had none is zero.
+    ///
+    /// Ranges of calls at the same time do not share pages: one that fails takes back what nobody
+    /// has touched yet, whoever gave it.
+    pub(crate) fn furnish(&self, block: u32, offset: u64, length: u64) -> Result<()> {
+        let at = self.range(block, offset, length)?;
+        if length == 0 {
+            return Ok(());
+        }
+        memfd::reserve_part(self.memory.as_fd(), at, length)
+            .context(|| format!("take {length} more bytes of shared memory"))
+    }
+
+    /// Takes back the pages that are wholly within a range of a block. They are zero from now on,
+    /// and whoever touches them takes memory that may not be there.
+    pub(crate) fn discard(&self, block: u32, offset: u64, length: u64) -> Result<()> {
+        let at = self.range(block, offset, length)?;
+        let (first, end) = (at.next_multiple_of(PAGE), (at + length) & !(PAGE - 1));
+        if end <= first {
+            return Ok(());
+        }
+        memfd::release(self.memory.as_fd(), first, end - first)
+            .context(|| format!("give {length} bytes of shared memory back"))
+    }
+
+    /// Where in the memfd a range of a block begins, if all of it is within the block.
+    fn range(&self, block: u32, offset: u64, length: u64) -> Result<u64> {
+        let place = self.place(block)?;
+        if offset.checked_add(length).is_none_or(|end| place.length < end) {
+            let what = format!("{length} bytes from {offset} on, of a block of {}", place.length);
+            return Err(Error::new(ErrorKind::Corrupt, what));
+        }
+        Ok(self.offset(&place) + offset)
     }
 
     /// Whether a free block has no pages, and so is all zeros; else its next user zeroes it.

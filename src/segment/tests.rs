@@ -5,9 +5,14 @@
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::arena::Request;
 use super::layout::{ENTRIES_A_PAGE, OBJECT_MAX};
 use super::*;
+use crate::process::Process;
 use crate::raw::kind::Kind;
+use crate::transfer::cargo;
 
 fn object(bytes: u64) -> Shared {
     allocate(bytes, Kind::Inert, |_, _| {}).unwrap()
@@ -341,4 +346,180 @@ fn a_reapers_own_corpses_are_not_forgotten_with_it() {
     assert!(!segment.participants()[first as usize].is_occupied());
     assert!(!segment.participants()[second as usize].is_occupied());
     assert_eq!(segment.live_blocks(), 0);
+}
+
+const GIB: u64 = 1 << 30;
+
+fn sparse(furnished: u64, total: u64) -> Shared {
+    allocate_sparse(furnished, total, Kind::Inert, |_, _| {}).unwrap()
+}
+
+fn write(object: &Shared, offset: u64, length: u64, byte: u8) {
+    assert!(offset + length <= object.len());
+    // SAFETY: within the block, by the line above; nobody else uses the object.
+    unsafe { object.base().add(offset as usize).write_bytes(byte, length as usize) };
+}
+
+fn read(object: &Shared, offset: u64, length: u64) -> Vec<u8> {
+    assert!(offset + length <= object.len());
+    // SAFETY: as in `write`.
+    let bytes = unsafe {
+        let first = object.base().add(offset as usize);
+        std::slice::from_raw_parts(first.as_ptr(), length as usize)
+    };
+    bytes.to_vec()
+}
+
+#[test]
+fn a_sparse_object_costs_what_is_furnished() {
+    for total in [64 * GIB - PAGE, 64 * GIB, 64 * GIB + 1, 3 * 1024 * GIB] {
+        let object = sparse(10_000, total);
+        assert!(total <= object.len() && object.len() <= total + (1 << 20));
+        assert_eq!(paid(object.segment()), (3 + 3) * PAGE);
+        write(&object, 0, 10_000, 7);
+        assert_eq!(paid(object.segment()), (3 + 3) * PAGE);
+    }
+    // All of it, at the most.
+    assert_eq!(paid(sparse(GIB, 3 * PAGE).segment()), (3 + 3) * PAGE);
+}
+
+#[test]
+fn pages_come_and_go_where_they_are_asked_for() {
+    let object = sparse(PAGE, 64 * GIB);
+    let before = paid(object.segment());
+    let far = 40 * GIB + 100;
+    object.furnish(far, 16 * PAGE).unwrap();
+    // It begins and ends within pages.
+    assert_eq!(paid(object.segment()), before + 17 * PAGE);
+    assert_eq!(read(&object, far, 16 * PAGE), vec![0; 16 * PAGE as usize]);
+    write(&object, far, 16 * PAGE, 7);
+    object.furnish(far + PAGE, PAGE).unwrap();
+    assert_eq!(read(&object, far, 16 * PAGE), vec![7; 16 * PAGE as usize]);
+
+    object.discard(far, 16 * PAGE).unwrap();
+    assert_eq!(paid(object.segment()), before + 2 * PAGE);
+    assert_eq!(read(&object, far, PAGE - 100), vec![7; PAGE as usize - 100]);
+    assert_eq!(read(&object, far + 16 * PAGE - 100, 100), [7; 100]);
+    // Less than a page is none.
+    object.discard(far, PAGE - 101).unwrap();
+    assert_eq!(paid(object.segment()), before + 2 * PAGE);
+
+    object.furnish(far, 16 * PAGE).unwrap();
+    assert_eq!(paid(object.segment()), before + 17 * PAGE);
+    assert_eq!(read(&object, far + PAGE, 14 * PAGE), vec![0; 14 * PAGE as usize]);
+    object.discard(40 * GIB, 17 * PAGE).unwrap();
+    assert_eq!(paid(object.segment()), before);
+}
+
+#[test]
+fn no_range_leaves_its_block() {
+    let object = sparse(PAGE, 64 * GIB);
+    let (segment, end) = (object.segment(), object.len());
+    let before = paid(segment);
+    for (offset, length) in
+        [(0, end + 1), (end, 1), (end + 1, 0), (1, u64::MAX), (u64::MAX, 1), (u64::MAX, u64::MAX)]
+    {
+        assert_eq!(object.furnish(offset, length).unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(object.discard(offset, length).unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+    for block in [1, 1024, u32::MAX] {
+        assert_eq!(segment.furnish(block, 0, PAGE).unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(segment.discard(block, 0, PAGE).unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+    assert_eq!(paid(segment), before);
+    // The last byte, and none at all.
+    object.furnish(end - 1, 1).unwrap();
+    assert_eq!(paid(segment), before + PAGE);
+    object.discard(end - PAGE, PAGE).unwrap();
+    object.furnish(end, 0).unwrap();
+    object.discard(end, 0).unwrap();
+    object.discard(0, end).unwrap();
+    // The first page of the block is gone now, the tables are not.
+    assert_eq!(paid(segment), before - PAGE);
+    assert_eq!(segment.live_blocks(), 1);
+}
+
+#[test]
+fn more_pages_than_there_is_memory_are_an_error() {
+    let object = sparse(PAGE, 8192 * GIB);
+    let before = paid(object.segment());
+    assert_eq!(object.furnish(0, 8192 * GIB).unwrap_err().kind(), ErrorKind::Memory);
+    assert_eq!(paid(object.segment()), before);
+    let error = allocate_sparse(8192 * GIB, 8192 * GIB, Kind::Inert, |_, _| {}).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Memory);
+}
+
+/// Takes the one block of a segment.
+fn take_sparse(segment: &Arc<Segment>) -> Shared {
+    let request = Request {
+        granules: segment.geometry.granules(64 * GIB),
+        furnished: 10_000,
+        kind: Kind::Inert,
+    };
+    Shared::first(Arc::clone(segment), segment.take(&request, &|_, _| {}).unwrap().unwrap())
+}
+
+#[test]
+fn a_freed_sparse_block_leaves_neither_pages_nor_bytes() {
+    let geometry = Geometry::of_one(64 * GIB).unwrap();
+    let segment = Segment::create(geometry, 64 * GIB).unwrap();
+    let empty = paid(&segment);
+    for _ in 0..3 {
+        let object = take_sparse(&segment);
+        assert_eq!(read(&object, 0, 3 * PAGE), vec![0; 3 * PAGE as usize]);
+        write(&object, 0, 3 * PAGE, 7);
+        object.furnish(50 * GIB, 1 << 20).unwrap();
+        assert_eq!(read(&object, 50 * GIB, 1 << 20), vec![0; 1 << 20]);
+        write(&object, 50 * GIB, 1 << 20, 7);
+        assert_eq!(paid(&segment), empty + 3 * PAGE + (1 << 20));
+        drop(object);
+        assert_eq!(paid(&segment), empty);
+    }
+    // And so it is after a death.
+    let object = take_sparse(&segment);
+    object.furnish(50 * GIB, 1 << 20).unwrap();
+    let courier = Courier::new(&segment).unwrap();
+    courier.hold(object.block());
+    drop(object);
+    courier.send_off();
+    assert_eq!(paid(&segment), empty + 3 * PAGE + (1 << 20));
+    segment.recover();
+    assert_eq!((paid(&segment), segment.live_blocks()), (empty, 0));
+}
+
+/// A handle that travels, as those of the rooms above.
+struct Passed(Shared);
+
+impl Serialize for Passed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let failed = |error| cargo::not_packed(error, serde::ser::Error::custom);
+        cargo::put_block(&self.0, None).map_err(failed)?.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Passed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let failed = |error| cargo::not_unpacked(error, serde::de::Error::custom);
+        let arrival = cargo::take_block(u32::deserialize(deserializer)?).map_err(failed)?;
+        Ok(Self(arrival.shared))
+    }
+}
+
+#[test]
+fn two_processes_furnish_for_each_other() {
+    fn peer(Passed(object): Passed) -> Vec<u8> {
+        let seen = read(&object, 40 * GIB, PAGE);
+        object.furnish(50 * GIB, PAGE).unwrap();
+        write(&object, 50 * GIB, PAGE, 8);
+        object.discard(40 * GIB, PAGE).unwrap();
+        seen
+    }
+    let object = sparse(PAGE, 64 * GIB);
+    let before = paid(object.segment());
+    object.furnish(40 * GIB, PAGE).unwrap();
+    write(&object, 40 * GIB, PAGE, 7);
+    let process = Process::spawn(peer, Passed(object.clone())).unwrap();
+    assert_eq!(process.join().unwrap(), vec![7; PAGE as usize]);
+    assert_eq!(paid(object.segment()), before + PAGE);
+    assert_eq!(read(&object, 50 * GIB, PAGE), vec![8; PAGE as usize]);
 }

@@ -33,11 +33,24 @@ pub(crate) fn create_unsealed(name: &CStr, size: u64) -> io::Result<OwnedFd> {
 }
 
 /// Gives pages to a range, so that running out of memory is an error here and not a signal later.
+/// A page that the range begins or ends in is part of it.
 ///
 /// The kernel would hand out page after page until it has to kill somebody, so a large range is
 /// first compared with what the machine says is left.
 pub(crate) fn reserve(memory: BorrowedFd<'_>, offset: u64, length: u64) -> io::Result<()> {
-    if length >= LARGE && available().is_some_and(|available| length > available) {
+    if length >= LARGE {
+        return reserve_part(memory, offset, length);
+    }
+    range(FallocateFlags::empty(), memory, offset, length)
+}
+
+/// Gives pages to one range of many: small ones add up, so each is compared with what is left.
+///
+/// A call that fails takes back the pages of its range that nobody has touched yet, also those that
+/// another call gave.
+pub(crate) fn reserve_part(memory: BorrowedFd<'_>, offset: u64, length: u64) -> io::Result<()> {
+    // 10 us, where pages cost 0.2 us each and more.
+    if available().is_some_and(|available| length > available) {
         return Err(io::Error::from_raw_os_error(libc::ENOMEM));
     }
     range(FallocateFlags::empty(), memory, offset, length)
