@@ -100,6 +100,25 @@ impl<const N: usize> Bench<N> {
         }
     }
 
+    /// Whether anybody waits. Call it after the Release store of what they may wait for.
+    #[inline]
+    pub(crate) fn is_awaited(&self, how: Fence) -> bool {
+        how.publish();
+        // Relaxed: as in `notify_one`; `FENCED` asks for the fence that this needs as well.
+        if self.parked[0].load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        fence("fenced");
+        true
+    }
+
+    /// Whether this waiter sleeps, or is about to, for those who look.
+    pub(crate) fn is_marked_at(&self, slot: usize) -> bool {
+        let word = self.parked.get(slot / 64);
+        // Relaxed: a remark.
+        word.is_some_and(|word| word.load(Ordering::Relaxed) >> (slot % 64) & 1 == 1)
+    }
+
     #[cold]
     fn notify_marked(&self, table: &[Waiter], first: u64) {
         if first & FENCED != 0 {

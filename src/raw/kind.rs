@@ -8,12 +8,14 @@ pub(crate) enum Kind {
     Inert = 1,
     /// One direction of a pipe: [`Lane`](super::lane::Lane).
     Lane = 2,
+    /// A queue: [`QueueAt`](super::queue::QueueAt).
+    Queue = 3,
 }
 
 impl Kind {
     /// The kind of this number, if it is one.
     pub(crate) fn from_number(number: u32) -> Option<Self> {
-        [Self::Inert, Self::Lane].into_iter().find(|kind| *kind as u32 == number)
+        [Self::Inert, Self::Lane, Self::Queue].into_iter().find(|kind| *kind as u32 == number)
     }
 
     /// The bytes that every object of this kind begins with.
@@ -21,6 +23,10 @@ impl Kind {
         match self {
             Self::Inert => 0,
             Self::Lane => super::lane::RING_AT as u64,
+            #[cfg(not(multiproc_loom))]
+            Self::Queue => super::queue::HEAD_BYTES,
+            #[cfg(multiproc_loom)]
+            Self::Queue => 0,
         }
     }
 }

@@ -31,7 +31,7 @@ pub(crate) const CACHE_LINE: usize = 64;
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub(crate) struct Cursor {
-    pub(super) position: AtomicU64,
+    pub(in crate::raw) position: AtomicU64,
 }
 
 /// Both cursors of a ring whose length lies between them.

@@ -9,10 +9,19 @@ pub(crate) mod kind;
 pub(crate) mod lane;
 pub(crate) mod memory;
 pub(crate) mod participants;
+#[cfg(not(multiproc_loom))]
+pub(crate) mod queue;
 pub(crate) mod seat;
 pub(crate) mod spsc;
+pub(crate) mod stock;
+pub(crate) mod swap;
+pub(crate) mod units;
 pub(crate) mod wait;
+pub(crate) mod wide;
 
+#[cfg(all(test, not(multiproc_loom)))]
+#[path = "tests/death.rs"]
+mod death;
 #[cfg(all(test, not(multiproc_loom)))]
 #[path = "tests/heap.rs"]
 mod heap;

@@ -89,6 +89,12 @@ impl Participant {
         }
     }
 
+    /// The process in this entry, by its own account.
+    pub(crate) fn pid(&self) -> u32 {
+        // Relaxed: a remark.
+        self.pid.load(Relaxed)
+    }
+
     /// Whether anybody is in this entry, dead or alive.
     pub(crate) fn is_occupied(&self) -> bool {
         // Relaxed: a hint about whom to ask the kernel for.

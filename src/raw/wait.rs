@@ -230,7 +230,7 @@ fn linger(deadline: Deadline, ready: &mut impl FnMut() -> bool) -> bool {
 }
 
 #[cfg(all(test, not(multiproc_loom)))]
-pub(super) mod testing {
+pub(crate) mod testing {
     //! What the tests of both places need.
 
     use super::*;

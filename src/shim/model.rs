@@ -157,6 +157,47 @@ impl Futex {
     }
 }
 
+/// Two words in one of loom's, so that neither gets to 2^32 in a model.
+#[derive(Debug)]
+pub(crate) struct Wide(AtomicU64);
+
+impl Wide {
+    /// The top bit of a half.
+    pub(crate) const TOP: u64 = 1 << 31;
+
+    pub(crate) fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    pub(crate) fn first(&self, ordering: Ordering) -> u64 {
+        apart(self.0.load(ordering)).0
+    }
+
+    pub(crate) fn second(&self, ordering: Ordering) -> u64 {
+        apart(self.0.load(ordering)).1
+    }
+
+    pub(crate) fn compare_exchange(
+        &self,
+        expected: (u64, u64),
+        new: (u64, u64),
+        success: Ordering,
+        failure: Ordering,
+    ) -> Result<(), (u64, u64)> {
+        let exchanged = self.0.compare_exchange(packed(expected), packed(new), success, failure);
+        exchanged.map(drop).map_err(apart)
+    }
+}
+
+fn packed((first, second): (u64, u64)) -> u64 {
+    assert!(first < 1 << 32 && second < 1 << 32, "too much for a model");
+    first << 32 | second
+}
+
+fn apart(words: u64) -> (u64, u64) {
+    (words >> 32, words & u64::from(u32::MAX))
+}
+
 /// Spinning would only multiply the executions: a second look is one that a schedule gives anyway.
 pub(crate) fn spin_budget() -> Duration {
     Duration::ZERO

@@ -2,6 +2,8 @@
 #![allow(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "shim is the door")]
 
+#[cfg(target_arch = "x86_64")]
+use std::cell::UnsafeCell;
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -140,4 +142,125 @@ pub(crate) fn fetch_for_writing(at: *const u8) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = at;
+}
+
+/// Two words that are changed as one, where the machine can do that.
+///
+/// A reference to one is only made where [`is_available`](Self::is_available) says yes.
+///
+/// All that reaches the words is assembly, also what loads one of them: Rust's model has no
+/// accesses of two sizes to the same bytes, but the processor has. An aligned load of eight bytes
+/// finds what some exchange of all sixteen left there, and no load is done before one that
+/// precedes it (AMD64 Architecture, vol. 2, 7.2 and 7.3.2).
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug)]
+#[repr(C, align(16))]
+pub(crate) struct Wide(UnsafeCell<[u64; 2]>);
+
+// SAFETY: the words are only reached by instructions that are atomic between threads.
+#[cfg(target_arch = "x86_64")]
+unsafe impl Sync for Wide {}
+
+#[cfg(target_arch = "x86_64")]
+impl Wide {
+    /// The top bit of a half.
+    pub(crate) const TOP: u64 = 1 << 63;
+
+    /// Whether this machine changes two words as one: all of x86-64 but its very first.
+    pub(crate) fn is_available() -> bool {
+        std::arch::is_x86_feature_detected!("cmpxchg16b")
+    }
+
+    /// The first word. Every load of x86-64 is at least Acquire.
+    #[inline(always)]
+    pub(crate) fn first(&self, _ordering: Ordering) -> u64 {
+        self.load::<0>()
+    }
+
+    /// The second word, no older than what a load before this one found in the first.
+    #[inline(always)]
+    pub(crate) fn second(&self, _ordering: Ordering) -> u64 {
+        self.load::<8>()
+    }
+
+    /// Changes both words if they are as expected; if not, says what they are. A full fence.
+    #[inline(always)]
+    pub(crate) fn compare_exchange(
+        &self,
+        expected: (u64, u64),
+        new: (u64, u64),
+        _success: Ordering,
+        _failure: Ordering,
+    ) -> Result<(), (u64, u64)> {
+        let (first, second);
+        // SAFETY: `self` is 16 bytes that may be written, aligned to as many, and the machine has
+        // the instruction, or there were no `self`. The compiler keeps rbx for itself and finds in
+        // it what it left there; the address is in a register that can be no alias of it.
+        unsafe {
+            core::arch::asm!(
+                "xchg rbx, {new_first}",
+                "lock cmpxchg16b [rdi]",
+                "mov rbx, {new_first}",
+                new_first = inout(reg) new.0 => _,
+                in("rdi") self.0.get(),
+                in("rcx") new.1,
+                inout("rax") expected.0 => first,
+                inout("rdx") expected.1 => second,
+                options(nostack),
+            );
+        }
+        if (first, second) == expected { Ok(()) } else { Err((first, second)) }
+    }
+
+    /// Loads the word at this offset, 0 or 8.
+    #[inline(always)]
+    fn load<const OFFSET: usize>(&self) -> u64 {
+        const { assert!(OFFSET == 0 || OFFSET == 8) };
+        let word;
+        // SAFETY: the eight bytes at the offset are aligned and within `self`. Nothing says that
+        // the instruction leaves memory alone, so the compiler moves no access across it.
+        unsafe {
+            core::arch::asm!(
+                "mov {word}, [{base} + {offset}]",
+                base = in(reg) self.0.get(),
+                offset = const OFFSET,
+                word = lateout(reg) word,
+                options(nostack, preserves_flags),
+            );
+        }
+        word
+    }
+}
+
+/// No other machine has one.
+#[cfg(not(target_arch = "x86_64"))]
+#[derive(Debug)]
+pub(crate) enum Wide {}
+
+#[cfg(not(target_arch = "x86_64"))]
+impl Wide {
+    /// The top bit of a half.
+    pub(crate) const TOP: u64 = 1 << 63;
+
+    pub(crate) fn is_available() -> bool {
+        false
+    }
+
+    pub(crate) fn first(&self, _ordering: Ordering) -> u64 {
+        match *self {}
+    }
+
+    pub(crate) fn second(&self, _ordering: Ordering) -> u64 {
+        match *self {}
+    }
+
+    pub(crate) fn compare_exchange(
+        &self,
+        _expected: (u64, u64),
+        _new: (u64, u64),
+        _success: Ordering,
+        _failure: Ordering,
+    ) -> Result<(), (u64, u64)> {
+        match *self {}
+    }
 }

@@ -1,13 +1,13 @@
-//! Killing a thread of a model before any one of its accesses to shared memory.
+//! Killing a participant before any one of its accesses to shared memory.
 //!
-//! The shipped code has no hooks: the memory of the model counts the accesses and unwinds at the
+//! The shipped code has no hooks: the memory of the test counts the accesses and unwinds at the
 //! chosen one. Unwinding frees private memory and nothing else, as `kill -9` does.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// How many more accesses a participant makes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Life(Cell<u32>);
 
 /// What the unwinding carries, to tell it from a failed assertion.
@@ -18,6 +18,11 @@ impl Life {
 
     pub(super) fn new(steps: u32) -> Self {
         Self(Cell::new(steps))
+    }
+
+    /// Grants this many accesses from here on.
+    pub(super) fn renew(&self, steps: u32) {
+        self.0.set(steps);
     }
 
     /// Comes before every access.

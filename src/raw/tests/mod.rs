@@ -4,12 +4,20 @@
 //! access to an atomic per thread, so "load, then CAS" hides races of that CAS. Call [`race`]
 //! before such an access where the counts stay suspiciously low.
 
+mod chain_sim;
 mod death;
+mod estate;
 mod loom_blocks;
+mod loom_chain;
 mod loom_frame;
 mod loom_lane;
 mod loom_spsc;
+mod loom_stock;
+mod loom_swap;
+mod loom_swap_recover;
 mod loom_wait;
+mod loom_wide;
+mod swap_memory;
 
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering as Std};
