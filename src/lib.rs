@@ -52,6 +52,8 @@ pub mod fuzzing;
 #[cfg(not(multiproc_loom))]
 mod process;
 #[cfg(not(multiproc_loom))]
+mod queue;
+#[cfg(not(multiproc_loom))]
 mod segment;
 #[cfg(not(multiproc_loom))]
 mod transfer;
@@ -72,6 +74,10 @@ pub use {
     process::{
         Builder, ChildInfo, Current, ExitStatus, JoinError, Panic, Parent, Process, StartMethod,
         Stdio, active_children, available_parallelism, current, init, parent,
+    },
+    queue::{
+        Both, CanReceive, CanSend, End, HandleInfo, Queue, QueueBuilder, QueueInfo, QueueIter,
+        QueueSlot, QueueStats, Received, Receiver, Receiving, Sender, Sending,
     },
     transfer::codec::{Codec, CodecError, Framed, Plain, Serde, Shape},
 };

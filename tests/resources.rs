@@ -6,8 +6,8 @@ mod common;
 use std::fs;
 use std::time::Duration;
 
-use common::watched;
-use multiproc::{Connection, Nothing, Pipe, Plain, Process};
+use common::{until, watched};
+use multiproc::{Connection, ErrorKind, Nothing, Pipe, Plain, Process, Queue};
 
 /// Tests of this file count what the whole process has, so they take turns.
 static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
@@ -58,6 +58,163 @@ fn a_thousand_pipes_leave_nothing() {
         let grown = status("RssShmem").saturating_sub(memory);
         assert!(grown < 1024, "{grown} kB of shared memory kept");
     });
+}
+
+/// What this process has; to be compared with later.
+struct Before {
+    fds: usize,
+    maps: usize,
+    shared: u64,
+    own: u64,
+}
+
+impl Before {
+    fn now() -> Self {
+        let (shared, own) = (status("RssShmem"), status("RssAnon"));
+        Self { fds: open_fds(), maps: mappings(), shared, own }
+    }
+
+    /// The newest arena is kept for the next object: one fd, one mapping; and the heap grows.
+    fn compare(&self) {
+        let Self { fds, maps, shared, own } = *self;
+        let now = Self::now();
+        assert!(now.fds <= fds + 1, "{} fds, {fds} before", now.fds);
+        assert!(now.maps <= maps + 2, "{} mappings, {maps} before", now.maps);
+        assert!(now.shared < shared + 1024, "{} kB shared, {shared} before", now.shared);
+        assert!(now.own < own + 2048, "{} kB of its own, {own} before", now.own);
+    }
+}
+
+#[test]
+fn a_thousand_queues_leave_nothing() {
+    in_turn("a_thousand_queues_leave_nothing", || {
+        let one_of_each = |number: u64| {
+            let mut framed = Queue::bounded(10).unwrap();
+            let mut plain = Queue::builder().codec::<Plain>().bounded(10).unwrap();
+            let mut grows = Queue::unbounded().unwrap();
+            for queue in [&mut framed, &mut grows] {
+                queue.send(vec![number; 3]).unwrap();
+                queue.send(vec![number; 10_000]).unwrap();
+                assert_eq!(queue.recv().unwrap(), [number; 3]);
+            }
+            plain.send(number).unwrap();
+            // They go with a message inside.
+            let (mut sender, receiver) = Queue::channel(2).unwrap();
+            sender.send(format!("{number}")).unwrap();
+            drop(receiver);
+            assert!(sender.send("unsent".to_owned()).is_err());
+        };
+        one_of_each(0);
+        let before = Before::now();
+        (0..1000).for_each(one_of_each);
+        before.compare();
+    });
+}
+
+#[test]
+fn a_thousand_queues_at_once_leave_nothing() {
+    in_turn("a_thousand_queues_at_once_leave_nothing", || {
+        let make = || Queue::builder().codec::<Plain>().handles(3).bounded(10).unwrap();
+        let fds = open_fds();
+        let thousand = || {
+            let mut queues: Vec<Queue<u64, Plain>> = (0..1000).map(|_| make()).collect();
+            let mut others: Vec<_> = queues.iter().map(|queue| queue.sender().unwrap()).collect();
+            // They share arenas.
+            assert!(open_fds() <= fds + 5, "{} fds, {fds} before", open_fds());
+            for (number, sender) in (0..).zip(&mut others) {
+                sender.send(number).unwrap();
+                sender.send(number).unwrap();
+            }
+            for (number, queue) in (0..).zip(&mut queues) {
+                assert_eq!(queue.recv().unwrap(), number);
+            }
+        };
+        // The first time makes an arena, which is kept.
+        thousand();
+        let before = Before::now();
+        (0..3).for_each(|_| thousand());
+        before.compare();
+    });
+}
+
+#[test]
+fn a_queue_that_was_long_gives_its_memory_back() {
+    const MESSAGES: u64 = 50_000;
+    in_turn("a_queue_that_was_long", || {
+        let mut queue = Queue::unbounded().unwrap();
+        let before = status("RssShmem");
+        for round in 0..2 {
+            (0..MESSAGES).for_each(|number| queue.send(vec![number; 20]).unwrap());
+            let grown = status("RssShmem") - before;
+            assert!(grown > 5_000, "only {grown} kB for {MESSAGES} messages");
+            for number in 0..MESSAGES {
+                assert_eq!(queue.recv().unwrap()[..], [number; 20]);
+            }
+            let left = status("RssShmem") - before;
+            assert!(left < grown / 2, "{left} kB of {grown} kB left in round {round}");
+        }
+    });
+}
+
+/// Children that use a queue and are killed, more than a hundred times as many as it has handles.
+#[test]
+fn the_dead_leave_their_handles() {
+    const CHILDREN: u32 = 1000;
+    fn lives_on(mut queue: Queue<u32>) {
+        while let Ok(number) = queue.recv() {
+            let _ = queue.try_send(number);
+        }
+    }
+    fn dies(queue: Queue<u32>) {
+        let held = queue.clone();
+        lives_on_a_little(queue);
+        drop(held);
+    }
+    fn lives_on_a_little(mut queue: Queue<u32>) {
+        let _ = queue.try_send(std::process::id());
+        if std::process::id().is_multiple_of(2) {
+            let _held = queue.recv_guard();
+            // SAFETY: sends a signal to this very process.
+            unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+        }
+        let _ = queue.recv();
+        // SAFETY: as above.
+        unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+    }
+    in_turn("the_dead_leave_their_handles", || {
+        // One is ours, one is on its way, and two are a child's.
+        let mut queue = Queue::builder().handles(9).bounded(3).unwrap();
+        let survivor = Process::spawn(lives_on, queue.clone()).unwrap();
+        drop(Pipe::duplex::<u64, u64>().unwrap());
+        let before = Before::now();
+        for _ in 0..CHILDREN / 2 {
+            let children = [(); 2].map(|()| spawn_when_possible(dies, &queue));
+            for child in children {
+                let end = child.join().unwrap_err();
+                assert_eq!(end.signal(), Some(libc::SIGKILL), "{end}");
+            }
+        }
+        queue.close();
+        survivor.join().unwrap();
+        until(|| queue.info().handles.len() == 1);
+        while queue.recv().is_ok() {}
+        let stats = queue.stats();
+        assert_eq!((stats.received + stats.lost, stats.in_flight), (stats.sent, 0));
+        assert!(stats.lost > 0, "{stats:?}");
+        before.compare();
+    });
+}
+
+/// Whoever looks after the dead may be killed meanwhile: then there is a handle a moment later.
+fn spawn_when_possible(f: fn(Queue<u32>), queue: &Queue<u32>) -> Process<()> {
+    loop {
+        let spawned = queue.try_clone().and_then(|queue| Process::spawn(f, queue));
+        match spawned {
+            Ok(process) => return process,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Limit, "{error}"),
+        }
+        std::thread::yield_now();
+    }
 }
 
 #[test]

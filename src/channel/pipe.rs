@@ -10,7 +10,7 @@ use crate::raw::lane::{Geometry, Lane, Role};
 use crate::raw::wait::Fence;
 use crate::segment::{self, Shared};
 use crate::sys::socket;
-use crate::transfer::codec::{Codec, Plain, Serde};
+use crate::transfer::codec::{Codec, Plain, Serde, fingerprint};
 
 use super::connection::{Connection, Nothing};
 use super::end::End;
@@ -243,17 +243,6 @@ fn check(number: u64, least: u64, most: u64, unit: &str) -> Result<u64> {
     }
     let what = format!("a pipe of {number} {unit}: it must have {least} to {most}");
     Err(Error::new(ErrorKind::Limit, what))
-}
-
-/// Tells types and codecs apart, within one program: FNV-1a over their names.
-pub(super) fn fingerprint<T, C>() -> u64 {
-    let names = [std::any::type_name::<T>(), std::any::type_name::<C>()];
-    names
-        .iter()
-        .flat_map(|name| name.bytes().chain([0]))
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        })
 }
 
 struct NewLane {

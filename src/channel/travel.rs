@@ -15,7 +15,7 @@ use super::connection::Connection;
 use super::end::End;
 use super::inlet::Inlet;
 use super::outlet::Outlet;
-use super::pipe::fingerprint;
+use crate::transfer::codec::fingerprint;
 
 /// What is written in the place of a connection. All numbers count handles of the parcel.
 #[derive(Serialize, Deserialize)]

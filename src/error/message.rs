@@ -22,7 +22,6 @@ pub struct RecvError {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Way {
     Pipe,
-    #[expect(dead_code, reason = "queues come next")]
     Queue,
 }
 
@@ -80,7 +79,7 @@ impl<T> SendError<T> {
     }
 
     /// The error behind it, if it was neither of the above: the value could not be encoded, is too
-    /// long for the pipe, or the pipe is damaged.
+    /// long for the pipe or queue, memory ran out, or the pipe or queue is damaged.
     #[must_use]
     pub fn error(&self) -> Option<&Error> {
         match &self.cause {
@@ -121,7 +120,7 @@ impl RecvError {
     }
 
     /// The error behind it, if it was neither of the above: the bytes are not those of the expected
-    /// type, the buffer is too short, memory ran out, or the pipe is damaged.
+    /// type, the buffer is too short, memory ran out, or the pipe or queue is damaged.
     #[must_use]
     pub fn error(&self) -> Option<&Error> {
         match &self.cause {
@@ -140,7 +139,7 @@ fn describe(
 ) -> fmt::Result {
     let (name, whose_peer_died) = match way {
         Way::Pipe => ("pipe", "pipe whose other process died"),
-        Way::Queue => ("queue", "queue whose last process at the other end died"),
+        Way::Queue => ("queue", "queue whose other end is gone; a process died there"),
     };
     match cause {
         Cause::Disconnected { died: false } => write!(f, "{verb} a closed {name}"),

@@ -39,7 +39,6 @@ pub(crate) fn allocate(bytes: u64, kind: Kind, init: impl Fn(NonNull<u8>, u32)) 
 /// Makes an object of `total` zeroed bytes, of which only the first `furnished` have memory behind
 /// them, in a segment of its own. The rest is address space: no byte of it may be touched before
 /// [`Shared::furnish`] gave it its pages, as whoever touches it takes memory that may not be there.
-#[cfg_attr(not(test), expect(dead_code, reason = "the queue will be made of it"))]
 pub(crate) fn allocate_sparse(
     furnished: u64,
     total: u64,

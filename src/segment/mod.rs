@@ -33,7 +33,6 @@ use crate::sys::{self, barrier, holder::Holder, lease, mapping::Mapping, memfd};
 use layout::{ABI, BLOCKS_AT, Geometry, Header, MAGIC, PAGE, PARTICIPANTS_AT};
 
 pub(crate) use arena::allocate;
-#[cfg_attr(not(test), expect(unused_imports, reason = "the queue will be made of it"))]
 pub(crate) use arena::allocate_sparse;
 pub(crate) use courier::Courier;
 pub(crate) use fork::{before_fork, bequeath, heir_in};
@@ -54,6 +53,8 @@ pub(crate) struct Segment {
     me: AtomicU32,
     generation: AtomicU32,
     books: Mutex<Books>,
+    /// Held while a dead participant is being buried.
+    burying: Mutex<()>,
 }
 
 /// What this process alone knows.
@@ -149,6 +150,7 @@ impl Segment {
             me: AtomicU32::new(0),
             generation: AtomicU32::new(sys::fork::generation()),
             books: Mutex::default(),
+            burying: Mutex::default(),
         }
     }
 
@@ -171,6 +173,11 @@ impl Segment {
     pub(crate) fn me(&self) -> u32 {
         // Relaxed: changes only between a fork and everything else that the child does.
         self.me.load(Relaxed)
+    }
+
+    /// The process of a participant, by its own account; 0 if there is no such participant.
+    pub(crate) fn pid_of(&self, participant: u32) -> u32 {
+        self.participants().get(participant as usize).map_or(0, Participant::pid)
     }
 
     /// Whether this process entered the segment itself, and did not just inherit it by `fork`.

@@ -6,11 +6,12 @@ use std::os::fd::AsFd;
 
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::raw::participants::Participant;
+use crate::raw::queue::Pages;
 use crate::sys::memfd;
 
-use super::Segment;
 use super::arena::Place;
 use super::layout::{ENTRIES_A_PAGE, PAGE, PARTICIPANTS_AT};
+use super::{Segment, Shared};
 
 /// From this size on, the pages of a freed block go back to the system at once.
 const PAGES_BACK_FROM: u64 = 64 << 10;
@@ -102,5 +103,28 @@ impl Segment {
     /// Where in the memfd a block begins.
     fn offset(&self, place: &Place) -> u64 {
         place.at.as_ptr() as u64 - self.mapping.base().as_ptr() as u64
+    }
+}
+
+impl Pages for Shared {
+    fn furnish(&self, offset: u64, length: u64) -> Result<()> {
+        Self::furnish(self, offset, length)
+    }
+
+    fn discard(&self, offset: u64, length: u64) {
+        // Pages that the system does not take back are no error: the next one has them.
+        let _ = Self::discard(self, offset, length);
+    }
+}
+
+/// A block of a segment, for those who recover.
+impl Pages for (&Segment, u32) {
+    fn furnish(&self, offset: u64, length: u64) -> Result<()> {
+        self.0.furnish(self.1, offset, length)
+    }
+
+    fn discard(&self, offset: u64, length: u64) {
+        // As above.
+        let _ = self.0.discard(self.1, offset, length);
     }
 }

@@ -1,11 +1,13 @@
 //! What the dead held goes back: idempotent, interruptible, without a panic.
 
 use std::os::fd::AsFd;
+use std::sync::PoisonError;
 
 use crate::raw::blocks::State;
 use crate::raw::kind::Kind;
 use crate::raw::lane::Lane;
 use crate::raw::participants::{Participant, Reap};
+use crate::raw::queue::{QueueAt, Store};
 use crate::shim::Ordering::*;
 use crate::sys::lease;
 
@@ -40,8 +42,13 @@ impl Segment {
         if !self.is_ours() || id == self.me() {
             return false;
         }
-        let Some(reap) = entry.claim(id, self.me(), |who| self.is_dead(who)) else { return false };
+        if !entry.is_occupied() {
+            return false;
+        }
         let _gate = registry::gate();
+        // Who comes second, of the threads of this process, goes on when the corpse is buried.
+        let _turn = self.burying.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(reap) = entry.claim(id, self.me(), |who| self.is_dead(who)) else { return false };
         self.bury(id, entry, &reap);
         true
     }
@@ -103,6 +110,13 @@ impl Segment {
                 // head is atomics, so any bytes are a valid one.
                 let lane = unsafe { at.cast::<Lane>().as_ref() };
                 lane.sweep(id, died);
+            }
+            Some(Kind::Queue) => {
+                // SAFETY: mapped and in range (`locate`), 128-aligned as every block, and a
+                // queue's, as its kind says.
+                if let Ok(queue) = unsafe { QueueAt::new(at, length) } {
+                    Store::new(queue, (self, index)).sweep(id, died, self.me());
+                }
             }
             _ => {}
         }

@@ -65,13 +65,11 @@ impl Shared {
     }
 
     /// Gives pages to a range of the block, see [`Segment::furnish`].
-    #[cfg_attr(not(test), expect(dead_code, reason = "the queue will grow by it"))]
     pub(crate) fn furnish(&self, offset: u64, length: u64) -> Result<()> {
         self.segment.furnish(self.block, offset, length)
     }
 
     /// Takes the pages of a range of the block back, see [`Segment::discard`].
-    #[cfg_attr(not(test), expect(dead_code, reason = "the queue will shrink by it"))]
     pub(crate) fn discard(&self, offset: u64, length: u64) -> Result<()> {
         self.segment.discard(self.block, offset, length)
     }

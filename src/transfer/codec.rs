@@ -161,6 +161,17 @@ impl<T: Pod> Codec<T> for Plain {
     }
 }
 
+/// Tells types and codecs apart, within one program: FNV-1a over their names.
+pub(crate) fn fingerprint<T, C>() -> u64 {
+    let names = [std::any::type_name::<T>(), std::any::type_name::<C>()];
+    names
+        .iter()
+        .flat_map(|name| name.bytes().chain([0]))
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,14 +10,16 @@ use std::time::Duration;
 
 use multiproc::Process;
 
-/// Ends the whole test binary with a message if a test hangs for a minute.
+/// Ends the whole test binary with a message if a test hangs for a minute, or for as many as storms
+/// take longer.
 #[derive(Debug)]
 pub struct Watchdog(#[allow(dead_code, reason = "dropping it is its use")] Sender<()>);
 
 pub fn watchdog(test: &'static str) -> Watchdog {
     let (alive, heard) = channel::<()>();
+    let patience = Duration::from_secs(60) * storms() as u32;
     std::thread::spawn(move || {
-        if heard.recv_timeout(Duration::from_secs(60)) == Err(RecvTimeoutError::Timeout) {
+        if heard.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
             eprintln!("{test} hangs. Who waits for what:");
             report_waits();
             std::process::abort();
@@ -117,6 +119,23 @@ pub fn until(mut is_so: impl FnMut() -> bool) {
     while !is_so() {
         std::thread::yield_now();
     }
+}
+
+/// How many times as long random tests take as they must: `MULTIPROC_STORMS`.
+pub fn storms() -> usize {
+    std::env::var("MULTIPROC_STORMS").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
+}
+
+/// What random tests begin with: `MULTIPROC_SEED`, which repeats one, or something new.
+pub fn seed() -> u64 {
+    let seed = std::env::var("MULTIPROC_SEED").ok().and_then(|seed| seed.parse().ok());
+    seed.unwrap_or_else(|| std::process::id().into())
+}
+
+/// Numbers from a seed, the same every time.
+pub fn next(state: &mut u64) -> u64 {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    *state >> 24
 }
 
 /// Has the kernel answer one system call, or one of its first arguments, with an error from now on.

@@ -165,17 +165,17 @@ impl Tape<'_> {
         *first
     }
 
-    fn number(&mut self) -> usize {
+    pub fn number(&mut self) -> usize {
         usize::from(self.byte()) << 8 | usize::from(self.byte())
     }
 
     /// A number of up to this many bytes, such as a message has.
-    fn length(&mut self) -> usize {
+    pub fn length(&mut self) -> usize {
         let byte = usize::from(self.byte());
         if byte < 0xf0 { byte } else { (byte - 0xef) * 301 }
     }
 
-    fn word(&mut self) -> u64 {
+    pub fn word(&mut self) -> u64 {
         let byte = self.byte();
         if let Some(word) = WORDS.get(usize::from(byte)) {
             return *word;

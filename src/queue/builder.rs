@@ -1,0 +1,271 @@
+//! What can be chosen about a queue.
+
+use std::marker::PhantomData;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::raw::memory::LINE;
+use crate::raw::queue::{BLOCK_HEAD, Plan, PlanFlags, STRIDE_MAX};
+use crate::raw::swap::chain::RINGS_MAX;
+use crate::raw::swap::handle::Ends;
+use crate::raw::swap::{HANDLES_MAX, SLOTS_MAX, Shape};
+use crate::raw::units::UNIT;
+use crate::raw::wait::Fence;
+use crate::shim::Wide;
+use crate::transfer::codec::{Codec, Serde, fingerprint};
+
+use super::core::Core;
+use super::ends::{Receiving, Sending, ends_of};
+use super::port::Port;
+use super::queue::{Queue, Receiver, Sender};
+
+/// Chooses how a queue is made. Made by [`Queue::builder`].
+///
+/// # Examples
+///
+/// ```
+/// use multiproc::{Plain, Queue};
+///
+/// let mut queue = Queue::builder().codec::<Plain>().bounded::<u64>(3)?;
+/// queue.send(7)?;
+/// assert_eq!((queue.len(), queue.capacity()), (1, Some(3)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder makes nothing by itself"]
+pub struct QueueBuilder<C = Serde> {
+    handles: usize,
+    inline: Option<usize>,
+    memory: usize,
+    redelivers: bool,
+    counts_tasks: bool,
+    is_fenced: bool,
+    codec: PhantomData<fn() -> C>,
+}
+
+/// How many handles a queue has unless told otherwise.
+const HANDLES_DEFAULT: usize = 64;
+
+/// Framed messages of up to so many bytes lie in the ring unless told otherwise.
+const INLINE_DEFAULT: usize = 496;
+
+/// The same of a queue that grows, where what is short must not take much more than it needs.
+const INLINE_GROWING: usize = 112;
+
+/// How many messages a queue that grows has room for before it does.
+const FIRST_RING: usize = 256;
+
+/// What it grows by, about: 64 to 8192 messages.
+const RING_BYTES: usize = 1 << 20;
+
+/// How many times it can have grown at once: beyond memory, for all but huge machines.
+const RINGS: u32 = RINGS_MAX;
+
+/// The address space for messages that do not lie in the ring, unless told otherwise: 64 GiB.
+const MEMORY_DEFAULT: usize = 64 << 30;
+
+/// What lies beside the ring is aligned to this.
+const PAGE: usize = 4096;
+
+/// Plain values of up to so many bytes lie in the ring.
+const PLAIN_INLINE_MAX: usize = 4096;
+
+impl QueueBuilder {
+    /// The most messages that a bounded queue can be made for.
+    pub const CAPACITY_MAX: usize = SLOTS_MAX as usize;
+
+    /// The most handles that a queue can be made for.
+    pub const HANDLES_MAX: usize = HANDLES_MAX as usize;
+
+    /// The longest framed messages that can lie in the ring itself.
+    pub const INLINE_MAX: usize = (STRIDE_MAX - BLOCK_HEAD) as usize;
+
+    pub(super) fn new() -> Self {
+        Self {
+            handles: HANDLES_DEFAULT,
+            inline: None,
+            memory: MEMORY_DEFAULT,
+            redelivers: false,
+            counts_tasks: false,
+            is_fenced: false,
+            codec: PhantomData,
+        }
+    }
+}
+
+impl<C> QueueBuilder<C> {
+    /// Messages are encoded by `D`: [`Serde`], [`Plain`](crate::Plain) or your own.
+    pub fn codec<D>(self) -> QueueBuilder<D> {
+        let Self { handles, inline, memory, redelivers, counts_tasks, is_fenced, .. } = self;
+        QueueBuilder {
+            handles,
+            inline,
+            memory,
+            redelivers,
+            counts_tasks,
+            is_fenced,
+            codec: PhantomData,
+        }
+    }
+
+    /// How many handles there can be at once, in all processes and on their way to one: 1 to
+    /// [`HANDLES_MAX`](QueueBuilder::HANDLES_MAX), 64 unless told otherwise. Each has the memory of
+    /// one message.
+    pub fn handles(mut self, count: usize) -> Self {
+        self.handles = count;
+        self
+    }
+
+    /// How many bytes of a framed message lie in the ring itself, at most
+    /// [`INLINE_MAX`](QueueBuilder::INLINE_MAX). Longer ones are stored beside it, which costs some
+    /// 100 ns and whole pages.
+    pub fn inline_bytes(mut self, bytes: usize) -> Self {
+        self.inline = Some(bytes);
+        self
+    }
+
+    /// How many bytes there can be beside the first ring, 64 GiB unless told otherwise: for long
+    /// messages, and for what a queue that grows grows by. It is address space: memory is taken for
+    /// what is there, and mostly given back when it is gone. Who sends more waits for room, as on a
+    /// full queue.
+    ///
+    /// What a queue has grown by stays its own, empty, so leave room beside it for long messages.
+    pub fn memory(mut self, bytes: usize) -> Self {
+        self.memory = bytes;
+        self
+    }
+
+    /// Delivers to another receiver what a process had in its hands when it died, rather than
+    /// counting it as lost. See [`Queue::recv_guard`] for how long that is.
+    pub fn redeliver(mut self, does: bool) -> Self {
+        self.redelivers = does;
+        self
+    }
+
+    /// Lets receivers say when they are done with a message, and others wait for that. See
+    /// [`Queue::task_done`] and [`Queue::join`].
+    #[doc(alias = "JoinableQueue")]
+    pub fn joinable(mut self, is: bool) -> Self {
+        self.counts_tasks = is;
+        self
+    }
+
+    /// Makes every publication of this process fence for itself, as where `membarrier` is denied.
+    /// Slower; chosen without being asked where it is needed.
+    pub fn fenced(mut self, is_fenced: bool) -> Self {
+        self.is_fenced = is_fenced;
+        self
+    }
+
+    /// Makes a queue for `capacity` messages. See [`Queue::bounded`].
+    ///
+    /// # Errors
+    /// If a number is out of its range, or shared memory has run out.
+    pub fn bounded<T>(self, capacity: usize) -> Result<Queue<T, C>>
+    where
+        C: Codec<T>,
+    {
+        let plan = self.plan::<T>(capacity, false)?;
+        let core = Core::make(plan, Ends::BOTH, self.fence())?;
+        Ok(Queue::new(Port::new(core)?))
+    }
+
+    /// Makes a queue that grows. See [`Queue::unbounded`].
+    ///
+    /// # Errors
+    /// If a number is out of its range, or shared memory has run out.
+    pub fn unbounded<T>(self) -> Result<Queue<T, C>>
+    where
+        C: Codec<T>,
+    {
+        let plan = self.plan::<T>(FIRST_RING, true)?;
+        let core = Core::make(plan, Ends::BOTH, self.fence())?;
+        Ok(Queue::new(Port::new(core)?))
+    }
+
+    /// Makes a queue for `capacity` messages, as its two ends. See [`Queue::channel`].
+    ///
+    /// # Errors
+    /// As [`bounded`](Self::bounded).
+    #[allow(clippy::type_complexity, reason = "the pair is what it is")]
+    pub fn channel<T>(self, capacity: usize) -> Result<(Sender<T, C>, Receiver<T, C>)>
+    where
+        C: Codec<T>,
+    {
+        let plan = self.plan::<T>(capacity, false)?;
+        let core = Core::make(plan, ends_of::<Sending>(), self.fence())?;
+        let receiving = Core::attach(core.shared().clone(), ends_of::<Receiving>(), self.fence())?;
+        Ok((Queue::new(Port::new(core)?), Queue::new(Port::new(receiving)?)))
+    }
+
+    fn fence(&self) -> Fence {
+        if self.is_fenced { Fence::Full } else { Fence::best() }
+    }
+
+    fn plan<T>(&self, capacity: usize, grows: bool) -> Result<Plan>
+    where
+        C: Codec<T>,
+    {
+        let slots = check(capacity, QueueBuilder::CAPACITY_MAX, "messages")?;
+        let handles = check(self.handles, QueueBuilder::HANDLES_MAX, "handles")?;
+        if C::SHAPE.is_plain() && align_of::<T>() > PAGE {
+            let what = format!("a queue of values aligned to {} bytes", align_of::<T>());
+            return Err(Error::new(ErrorKind::Limit, what));
+        }
+        if let Some(bytes) = self.inline.filter(|&bytes| bytes > QueueBuilder::INLINE_MAX) {
+            let most = QueueBuilder::INLINE_MAX;
+            let what = format!("a queue with {bytes} inline bytes: it can have {most} at most");
+            return Err(Error::new(ErrorKind::Limit, what));
+        }
+        let is_possible = || Error::new(ErrorKind::Limit, "a queue of so many messages");
+        let is_inline =
+            C::SHAPE.is_plain() && size_of::<T>() <= PLAIN_INLINE_MAX && align_of::<T>() <= LINE;
+        // A word has no block, and so no hands: who dies with it has received it.
+        let is_wide = is_inline
+            && !(grows || self.redelivers || self.counts_tasks)
+            && size_of::<T>() <= size_of::<u64>()
+            && align_of::<T>() <= align_of::<u64>()
+            && Wide::is_available();
+        let head = BLOCK_HEAD as usize;
+        let (payload_at, payload) = match C::SHAPE.is_plain() {
+            true if is_inline && !grows => (align_of::<T>().max(8), size_of::<T>()),
+            true if is_inline => (align_of::<T>().max(head), size_of::<T>()),
+            true => (head, 0),
+            false if grows => (head, self.inline.unwrap_or(INLINE_GROWING)),
+            false => (head, self.inline.unwrap_or(INLINE_DEFAULT)),
+        };
+        let stride = stride(payload_at, payload, align_of::<T>().max(8));
+        let more = if grows { (RING_BYTES / stride).clamp(64, 8192) as u32 } else { slots };
+        let units = if is_inline && !grows { 0 } else { self.memory as u64 / UNIT };
+        Ok(Plan {
+            shape: Shape::new(slots, handles).ok_or_else(is_possible)?,
+            more: Shape::new(more, handles).ok_or_else(is_possible)?,
+            rings: if grows { RINGS } else { 1 },
+            stride: u32::try_from(stride).map_err(|_| is_possible())?,
+            payload_at: payload_at as u32,
+            flags: PlanFlags {
+                is_wide,
+                redelivers: self.redelivers,
+                counts_tasks: self.counts_tasks,
+                is_fixed: is_inline,
+            },
+            fingerprint: fingerprint::<T, C>(),
+            units: u32::try_from(units).unwrap_or(u32::MAX),
+        })
+    }
+}
+
+/// The bytes from one block to the next: a line for the small ones, so that two of them are never
+/// fought over, and as few as possible for the others.
+fn stride(payload_at: usize, payload: usize, align: usize) -> usize {
+    const CACHE_LINE: usize = LINE / 2;
+    let bytes = payload_at + payload;
+    if bytes <= CACHE_LINE { CACHE_LINE } else { bytes.next_multiple_of(align) }
+}
+
+fn check(number: usize, most: usize, unit: &str) -> Result<u32> {
+    if (1..=most).contains(&number) {
+        return Ok(number as u32);
+    }
+    let what = format!("a queue of {number} {unit}: it must have 1 to {most}");
+    Err(Error::new(ErrorKind::Limit, what))
+}

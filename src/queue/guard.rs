@@ -1,0 +1,266 @@
+//! Messages built where they will be read, and read where they were built.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use bytemuck::Pod;
+
+use crate::error::{RecvError, SendError, Way};
+use crate::raw::Corrupt;
+use crate::sys::clock::Deadline;
+use crate::transfer;
+use crate::transfer::codec::{Codec, Framed, Plain};
+
+use super::body::Body;
+use super::core::forked;
+use super::ends::{CanReceive, CanSend};
+use super::port::Port;
+use super::queue::Queue;
+
+impl<T, C: Codec<T> + Framed, E: CanSend> Queue<T, C, E> {
+    /// Sends bytes as one message, waiting while the queue is full.
+    ///
+    /// They must be received as bytes: they are not those of a `T`.
+    ///
+    /// # Errors
+    /// As [`send`](Queue::send).
+    pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), SendError<()>> {
+        self.port()
+            .and_then(|port| port.send_bytes(bytes, Some(Deadline::NEVER)))
+            .map_err(|cause| SendError::new(Way::Queue, (), cause))
+    }
+
+    /// Room for a message of `length` bytes, to be written where it will be read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let mut queue: Queue<()> = Queue::bounded(3)?;
+    /// let mut message = queue.reserve(5)?;
+    /// message.copy_from_slice(b"hello");
+    /// message.send()?;
+    /// assert_eq!(queue.recv_guard()?.bytes(), b"hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`send`](Queue::send), but for a full queue: that is waited for when it is sent.
+    pub fn reserve(&mut self, length: usize) -> Result<QueueSlot<'_, T, C>, SendError<()>> {
+        let drafted = self.port().and_then(|port| {
+            let body = port.draft(length, Some(Deadline::NEVER))?;
+            Ok((port, body))
+        });
+        match drafted {
+            Ok((port, body)) => Ok(QueueSlot { port, body }),
+            Err(cause) => Err(SendError::new(Way::Queue, (), cause)),
+        }
+    }
+}
+
+impl<T: Pod, E: CanSend> Queue<T, Plain, E> {
+    /// Room for a message, to be written where it will be read. What is there now is of no meaning.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::{Plain, Queue};
+    ///
+    /// let mut queue = Queue::builder().codec::<Plain>().bounded::<[u64; 100]>(3)?;
+    /// let mut message = queue.slot()?;
+    /// message.fill(7);
+    /// message.send()?;
+    /// assert_eq!(queue.recv_guard()?.iter().sum::<u64>(), 700);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`reserve`](Queue::reserve).
+    pub fn slot(&mut self) -> Result<QueueSlot<'_, T, Plain>, SendError<()>> {
+        let drafted = self.port().and_then(|port| {
+            let body = port.draft(size_of::<T>(), Some(Deadline::NEVER))?;
+            Ok((port, body.of_value::<T>().ok_or(Corrupt)?))
+        });
+        match drafted {
+            Ok((port, body)) => Ok(QueueSlot { port, body }),
+            Err(cause) => Err(SendError::new(Way::Queue, (), cause)),
+        }
+    }
+}
+
+/// Room for a message that is being written. Dropped, it sends nothing.
+#[must_use = "nothing is sent before `send`"]
+pub struct QueueSlot<'a, T, C> {
+    port: &'a mut Port<T, C>,
+    body: Body,
+}
+
+impl<T, C: Codec<T>> QueueSlot<'_, T, C> {
+    /// Sends it, waiting while the queue is full.
+    ///
+    /// # Errors
+    /// If the queue is closed, or nobody can receive from it any more.
+    pub fn send(self) -> Result<(), SendError<()>> {
+        let port = &mut *self.port;
+        let length = self.body.length();
+        // What was written is in the parent's hands.
+        let is_ours = if port.core.is_valid() { Ok(()) } else { Err(forked().into()) };
+        is_ours
+            .and_then(|()| port.core.check_open())
+            .and_then(|()| port.commit(length, Some(Deadline::NEVER)))
+            .map_err(|cause| SendError::new(Way::Queue, (), cause))
+    }
+}
+
+impl<T, C: Framed> Deref for QueueSlot<'_, T, C> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.body.bytes()
+    }
+}
+
+impl<T, C: Framed> DerefMut for QueueSlot<'_, T, C> {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        self.body.bytes_mut()
+    }
+}
+
+impl<T: Pod> Deref for QueueSlot<'_, T, Plain> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        bytemuck::from_bytes(self.body.bytes())
+    }
+}
+
+impl<T: Pod> DerefMut for QueueSlot<'_, T, Plain> {
+    fn deref_mut(&mut self) -> &mut T {
+        bytemuck::from_bytes_mut(self.body.bytes_mut())
+    }
+}
+
+impl<T, C> Drop for QueueSlot<'_, T, C> {
+    fn drop(&mut self) {
+        // As in `Received`.
+        if self.port.core.is_valid() {
+            self.port.discard_draft();
+        }
+    }
+}
+
+impl<T, C> fmt::Debug for QueueSlot<'_, T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueueSlot").field("length", &self.body.length()).finish()
+    }
+}
+
+impl<T, C: Codec<T>, E: CanReceive> Queue<T, C, E> {
+    /// Receives the oldest message and leaves it where it is, waiting until there is one.
+    ///
+    /// The message is this handle's, and in its hands, until the guard is dropped: should the
+    /// process die before that, it is lost and counted, or delivered again.
+    ///
+    /// # Errors
+    /// As [`recv`](Queue::recv).
+    pub fn recv_guard(&mut self) -> Result<Received<'_, T, C>, RecvError> {
+        self.guard_until(Some(Deadline::NEVER))
+    }
+
+    /// As [`recv_guard`](Self::recv_guard), if there is a message now.
+    ///
+    /// # Errors
+    /// As [`try_recv`](Queue::try_recv).
+    pub fn try_recv_guard(&mut self) -> Result<Received<'_, T, C>, RecvError> {
+        self.guard_until(None)
+    }
+
+    /// As [`recv_guard`](Self::recv_guard), waiting at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`recv_timeout`](Queue::recv_timeout).
+    pub fn recv_guard_timeout(
+        &mut self,
+        timeout: Duration,
+    ) -> Result<Received<'_, T, C>, RecvError> {
+        self.guard_until(Some(Deadline::after(timeout)))
+    }
+
+    fn guard_until(&mut self, until: Option<Deadline>) -> Result<Received<'_, T, C>, RecvError> {
+        let held = self.port().and_then(|port| {
+            port.hold(until)?;
+            Ok(port)
+        });
+        let port = held.map_err(|cause| RecvError::new(Way::Queue, cause))?;
+        let body = match port.body() {
+            Ok(body) if C::SHAPE.is_plain() => body.of_value::<T>().ok_or_else(|| Corrupt.into()),
+            body => body,
+        };
+        match body {
+            Ok(body) => {
+                port.is_guarded = port.core.at.plan.flags.redelivers;
+                Ok(Received { port, body })
+            }
+            Err(cause) => {
+                port.release();
+                Err(RecvError::new(Way::Queue, cause))
+            }
+        }
+    }
+}
+
+/// A message that was received and lies where it was written. Dropped, it is done with.
+#[must_use = "dropped, the message is gone"]
+pub struct Received<'a, T, C> {
+    port: &'a mut Port<T, C>,
+    body: Body,
+}
+
+impl<T, C: Codec<T>> Received<'_, T, C> {
+    /// The bytes of the message, in place.
+    ///
+    /// A sender that goes on writing to what it has sent can change them meanwhile; no sender of
+    /// this crate does.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.body.bytes()
+    }
+
+    /// The message, decoded.
+    ///
+    /// # Errors
+    /// If its bytes are not those of a `T`.
+    pub fn get(&self) -> Result<T, RecvError> {
+        // Copied first: what is checked while it is decoded must not change meanwhile.
+        let bytes = self.body.bytes().to_vec();
+        transfer::decode::<T, C>(&bytes, None)
+            .map_err(|error| RecvError::new(Way::Queue, error.into()))
+    }
+}
+
+impl<T: Pod> Deref for Received<'_, T, Plain> {
+    type Target = T;
+
+    /// The message, in place.
+    fn deref(&self) -> &T {
+        bytemuck::from_bytes(self.body.bytes())
+    }
+}
+
+impl<T, C> Drop for Received<'_, T, C> {
+    fn drop(&mut self) {
+        // A fork in between has made two guards of one; the message is in the parent's hands.
+        if self.port.core.is_valid() {
+            self.port.is_guarded = false;
+            self.port.release();
+        }
+    }
+}
+
+impl<T, C> fmt::Debug for Received<'_, T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Received").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,46 @@
+//! Room 5: queues. A swap ring and its benches, joined into typed handles that block.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `queue` | the public face: typed messages, waiting, ends |
+//! | `builder` | what can be chosen about a queue |
+//! | `ends` | both ends, or one of them, as types |
+//! | `core` | one handle, whatever the messages: where it is, whose, when it is over |
+//! | `waiting` | how it waits, wakes others, and finds out who is gone |
+//! | `handing` | how it changes hands: with a courier, or over a fork |
+//! | `port` | a handle and the ring it stands at |
+//! | `track` | the ring: swap rings, or a wide one |
+//! | `sending`, `receiving` | the way in, the way out |
+//! | `guard` | messages built and read in place |
+//! | `body` | payload where it lies |
+//! | `spill` | messages too long for their block |
+//! | `tasks` | being done with messages, and waiting for it |
+//! | `info` | what a queue says about itself |
+//! | `travel` | how a handle crosses to another process |
+
+mod body;
+mod builder;
+mod core;
+mod ends;
+mod guard;
+mod handing;
+mod info;
+mod port;
+#[allow(clippy::module_inception, reason = "the public face of the room of queues")]
+mod queue;
+mod receiving;
+mod sending;
+mod spill;
+mod tasks;
+mod track;
+mod travel;
+mod waiting;
+
+#[cfg(all(test, not(multiproc_loom)))]
+mod hostile;
+
+pub use builder::QueueBuilder;
+pub use ends::{Both, CanReceive, CanSend, End, Receiving, Sending};
+pub use guard::{QueueSlot, Received};
+pub use info::{HandleInfo, QueueInfo, QueueStats};
+pub use queue::{Queue, QueueIter, Receiver, Sender};

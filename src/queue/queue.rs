@@ -1,0 +1,382 @@
+//! The public face of a queue.
+
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use crate::error::{Cause, Error, ErrorKind, RecvError, Result, SendError, Way};
+use crate::sys::clock::Deadline;
+use crate::transfer::codec::{Codec, Serde};
+
+use super::builder::QueueBuilder;
+use super::core::CLOSED;
+use super::ends::{Both, CanReceive, CanSend, End, Receiving, Sending, ends_of};
+use super::port::Port;
+
+/// A queue that any number of processes and threads send to and receive from.
+///
+/// A handle, rather: `clone` it for another thread, send it to another process as an argument or in
+/// a message of a connection, and all of them are handles of one queue. `E` says which ends this
+/// one has: [`Both`], or one of them, see [`Sender`] and [`Receiver`].
+///
+/// Messages come out in the order in which they went in, each one once. What other processes may do
+/// meanwhile: send, receive, close, be stopped, or be killed at any instruction. None of it keeps
+/// this handle from sending or receiving. What a process had in its hands when it was killed is
+/// lost and [counted](Self::stats), or delivered to another one if the queue was
+/// [made so](QueueBuilder::redeliver). A plain value of up to eight bytes is in nobody's hands:
+/// unless the queue grows, redelivers or is joinable, who takes it has received it.
+///
+/// The verbs are the same everywhere: the bare verb waits, `try_` never does, `_timeout` waits for
+/// so long at the most.
+///
+/// # Examples
+///
+/// ```
+/// use multiproc::{Process, Queue};
+///
+/// fn double((mut numbers, mut doubles): (Queue<u64>, Queue<u64>)) {
+///     while let Ok(number) = numbers.recv() {
+///         doubles.send(number * 2).unwrap();
+///     }
+/// }
+///
+/// let (mut numbers, mut doubles) = (Queue::bounded(10)?, Queue::bounded(10)?);
+/// let worker = Process::spawn(double, (numbers.clone(), doubles.clone()))?;
+/// numbers.send(21)?;
+/// assert_eq!(doubles.recv()?, 42);
+/// numbers.close();
+/// worker.join()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(alias = "JoinableQueue")]
+#[doc(alias = "SimpleQueue")]
+#[doc(alias = "multiprocessing.Queue")]
+#[must_use = "a queue goes with its last handle"]
+pub struct Queue<T, C = Serde, E: End = Both> {
+    pub(super) port: Option<Port<T, C>>,
+    pub(super) end: PhantomData<E>,
+}
+
+/// The sending end of a queue. When the last one is dropped, or its process dies, receivers hear of
+/// it once they have received everything.
+pub type Sender<T, C = Serde> = Queue<T, C, Sending>;
+
+/// The receiving end of a queue. When the last one is dropped, or its process dies, senders hear of
+/// it.
+pub type Receiver<T, C = Serde> = Queue<T, C, Receiving>;
+
+impl<T> Queue<T>
+where
+    Serde: Codec<T>,
+{
+    /// Makes a queue for `capacity` messages, 1 to [`QueueBuilder::CAPACITY_MAX`].
+    ///
+    /// See [`Queue::builder`] for everything else that can be chosen.
+    ///
+    /// # Errors
+    /// If the capacity is out of its range, or shared memory has run out.
+    pub fn bounded(capacity: usize) -> Result<Self> {
+        Queue::builder().bounded(capacity)
+    }
+
+    /// Makes a queue that grows until memory ends, and gives memory back when it is drained.
+    ///
+    /// How far it may grow can be [limited](QueueBuilder::memory).
+    ///
+    /// # Errors
+    /// If shared memory has run out.
+    pub fn unbounded() -> Result<Self> {
+        Queue::builder().unbounded()
+    }
+
+    /// Makes a queue for `capacity` messages, as its two ends.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let (mut sender, mut receiver) = Queue::channel(10)?;
+    /// sender.send("hello".to_owned())?;
+    /// drop(sender);
+    /// assert_eq!(receiver.iter().collect::<Vec<_>>(), ["hello"]);
+    /// assert!(receiver.recv().unwrap_err().is_disconnected());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`bounded`](Self::bounded).
+    pub fn channel(capacity: usize) -> Result<(Sender<T>, Receiver<T>)> {
+        Queue::builder().channel(capacity)
+    }
+}
+
+impl Queue<()> {
+    /// Chooses how a queue is made.
+    pub fn builder() -> QueueBuilder {
+        QueueBuilder::new()
+    }
+}
+
+impl<T, C: Codec<T>, E: CanSend> Queue<T, C, E> {
+    /// Sends a message, waiting while the queue is full.
+    ///
+    /// It is in the queue when this returns, and will be received even if this process dies at the
+    /// next instruction.
+    ///
+    /// # Errors
+    /// The value comes back if the queue is closed, nobody can receive from it any more, the value
+    /// cannot be encoded, is too long or holds handles, or memory has run out.
+    #[doc(alias = "put")]
+    #[inline]
+    pub fn send(&mut self, value: T) -> Result<(), SendError<T>> {
+        self.send_until(value, Some(Deadline::NEVER))
+    }
+
+    /// Sends a message if there is room for it now.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send); [`is_full`](SendError::is_full) if there is no room.
+    #[doc(alias = "put_nowait")]
+    #[inline]
+    pub fn try_send(&mut self, value: T) -> Result<(), SendError<T>> {
+        self.send_until(value, None)
+    }
+
+    /// Sends a message, waiting at most `timeout` for room.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send); [`is_timeout`](SendError::is_timeout) if there was no room in time.
+    pub fn send_timeout(&mut self, value: T, timeout: Duration) -> Result<(), SendError<T>> {
+        self.send_until(value, Some(Deadline::after(timeout)))
+    }
+
+    /// Sends all of `batch` in order, waiting while the queue is full, and leaves it empty.
+    ///
+    /// Messages of others may come in between.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send). What was not sent is still in `batch`, the first of it in front.
+    pub fn send_batch(&mut self, batch: &mut Vec<T>) -> Result<(), SendError<()>> {
+        let mut sent = 0;
+        let result = self.port().and_then(|port| {
+            batch.iter().try_for_each(|value| {
+                port.send(value, Some(Deadline::NEVER))?;
+                sent += 1;
+                Ok(())
+            })
+        });
+        batch.drain(..sent);
+        result.map_err(|cause| SendError::new(Way::Queue, (), cause))
+    }
+
+    #[inline]
+    fn send_until(&mut self, value: T, until: Option<Deadline>) -> Result<(), SendError<T>> {
+        match self.port().and_then(|port| port.send(&value, until)) {
+            Ok(()) => Ok(()),
+            Err(cause) => Err(SendError::new(Way::Queue, value, cause)),
+        }
+    }
+}
+
+impl<T, C: Codec<T>, E: CanReceive> Queue<T, C, E> {
+    /// Receives the oldest message, waiting until there is one.
+    ///
+    /// # Errors
+    /// [`is_disconnected`](RecvError::is_disconnected) when everything was received and the queue
+    /// is closed, or nobody can send to it any more. An error of another kind if the bytes are not
+    /// those of a `T`; that message is used up, the next one is not affected.
+    #[doc(alias = "get")]
+    #[inline]
+    pub fn recv(&mut self) -> Result<T, RecvError> {
+        self.recv_until(Some(Deadline::NEVER))
+    }
+
+    /// Receives the oldest message if there is one now.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv); [`is_empty`](RecvError::is_empty) if there is none.
+    #[doc(alias = "get_nowait")]
+    #[inline]
+    pub fn try_recv(&mut self) -> Result<T, RecvError> {
+        self.recv_until(None)
+    }
+
+    /// Receives the oldest message, waiting at most `timeout` for one.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv); [`is_timeout`](RecvError::is_timeout) if none came in time.
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<T, RecvError> {
+        self.recv_until(Some(Deadline::after(timeout)))
+    }
+
+    /// Receives at least one message and at most `most`, appending them to `batch`; says how many.
+    ///
+    /// Waits for the first, and takes with it what is there by then. If `most` is 0, there is
+    /// nothing to wait for.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv), if there is not even one. An error behind the first message is
+    /// reported by the next call.
+    pub fn recv_batch(&mut self, batch: &mut Vec<T>, most: usize) -> Result<usize, RecvError> {
+        self.port()
+            .and_then(|port| port.receive_batch(batch, most, Some(Deadline::NEVER)))
+            .map_err(|cause| RecvError::new(Way::Queue, cause))
+    }
+
+    /// Iterates over the messages until the end, or until something else goes wrong.
+    pub fn iter(&mut self) -> QueueIter<'_, T, C, E> {
+        QueueIter { queue: self, is_waiting: true }
+    }
+
+    /// Iterates over the messages that are there now, without waiting for others.
+    pub fn drain(&mut self) -> QueueIter<'_, T, C, E> {
+        QueueIter { queue: self, is_waiting: false }
+    }
+
+    #[inline]
+    fn recv_until(&mut self, until: Option<Deadline>) -> Result<T, RecvError> {
+        // Not by adapters: each of them copies the value once more.
+        let cause = match self.port() {
+            Ok(port) => match port.receive(until) {
+                Ok(value) => return Ok(value),
+                Err(cause) => cause,
+            },
+            Err(cause) => cause,
+        };
+        Err(RecvError::new(Way::Queue, cause))
+    }
+}
+
+impl<T, C, E: End> Queue<T, C, E> {
+    pub(super) fn new(port: Port<T, C>) -> Self {
+        Self { port: Some(port), end: PhantomData }
+    }
+
+    /// The state of this handle. A clone for which there was no handle has none.
+    #[inline]
+    pub(super) fn port(&mut self) -> Result<&mut Port<T, C>, Cause> {
+        self.port.as_mut().ok_or_else(|| no_handle().into())
+    }
+
+    pub(super) fn seen(&self) -> Result<&Port<T, C>> {
+        self.port.as_ref().ok_or_else(no_handle)
+    }
+
+    /// Another handle of the same queue, with the same ends.
+    ///
+    /// # Errors
+    /// If the queue has as many handles as it was made for ([`QueueBuilder::handles`]).
+    pub fn try_clone(&self) -> Result<Self> {
+        let core = self.seen()?.core.another(ends_of::<E>())?;
+        Ok(Self::new(Port::new(core)?))
+    }
+
+    /// Closes the queue for everybody, for good: nothing more is sent, and who has received what is
+    /// there gets [`is_disconnected`](RecvError::is_disconnected). All who wait are woken.
+    ///
+    /// A [`send`](Queue::send) that happens at the same time is done, and its message received, or
+    /// fails.
+    pub fn close(&self) {
+        if let Some(port) = &self.port {
+            port.close();
+        }
+    }
+
+    /// Whether the queue was closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.port.as_ref().is_some_and(|port| port.core.flags() & CLOSED != 0)
+    }
+
+    /// How many messages wait in the queue. Exact while nobody else sends or receives; 0 of a queue
+    /// that is damaged. What is in somebody's hands is not among them.
+    #[doc(alias = "qsize")]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.port.as_ref().map_or(0, Port::len)
+    }
+
+    /// Whether no message waits in the queue, as far as [`len`](Self::len) can tell.
+    #[doc(alias = "empty")]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether there is no room for another message, as far as [`len`](Self::len) can tell.
+    #[doc(alias = "full")]
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.capacity().is_some_and(|capacity| self.len() >= capacity)
+    }
+
+    /// How many messages fit; `None` of a queue that grows.
+    #[doc(alias = "maxsize")]
+    #[must_use]
+    pub fn capacity(&self) -> Option<usize> {
+        let plan = self.port.as_ref()?.core.at.plan;
+        (!plan.grows()).then_some(plan.shape.slots() as usize)
+    }
+}
+
+impl<T, C, E: CanSend> Queue<T, C, E> {
+    /// A sending end of the same queue.
+    ///
+    /// # Errors
+    /// As [`try_clone`](Self::try_clone).
+    pub fn sender(&self) -> Result<Sender<T, C>> {
+        let core = self.seen()?.core.another(ends_of::<Sending>())?;
+        Ok(Queue::new(Port::new(core)?))
+    }
+}
+
+impl<T, C, E: CanReceive> Queue<T, C, E> {
+    /// A receiving end of the same queue.
+    ///
+    /// # Errors
+    /// As [`try_clone`](Self::try_clone).
+    pub fn receiver(&self) -> Result<Receiver<T, C>> {
+        let core = self.seen()?.core.another(ends_of::<Receiving>())?;
+        Ok(Queue::new(Port::new(core)?))
+    }
+}
+
+impl<T, C, E: End> Clone for Queue<T, C, E> {
+    /// Another handle of the same queue. Where there is none left, every use of it says so, and
+    /// [`try_clone`](Self::try_clone) at once.
+    fn clone(&self) -> Self {
+        self.try_clone().unwrap_or(Self { port: None, end: PhantomData })
+    }
+}
+
+impl<'a, T, C: Codec<T>, E: CanReceive> IntoIterator for &'a mut Queue<T, C, E> {
+    type Item = T;
+    type IntoIter = QueueIter<'a, T, C, E>;
+
+    /// As [`iter`](Queue::iter).
+    fn into_iter(self) -> QueueIter<'a, T, C, E> {
+        self.iter()
+    }
+}
+
+/// The messages of a queue, one after the other. Made by [`Queue::iter`] and [`Queue::drain`].
+#[derive(Debug)]
+#[must_use = "nothing is received before `next`"]
+pub struct QueueIter<'a, T, C, E: End> {
+    queue: &'a mut Queue<T, C, E>,
+    is_waiting: bool,
+}
+
+impl<T, C: Codec<T>, E: CanReceive> Iterator for QueueIter<'_, T, C, E> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        if self.is_waiting { self.queue.recv().ok() } else { self.queue.try_recv().ok() }
+    }
+}
+
+#[cold]
+pub(super) fn no_handle() -> Error {
+    let what = "a clone of a queue that had no handle left: see QueueBuilder::handles";
+    Error::new(ErrorKind::Limit, what)
+}
