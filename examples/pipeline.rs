@@ -1,31 +1,39 @@
 //! Counts the words of a folder of files with several processes.
 //!
 //! ```text
-//! cargo run --release --example pipeline -- [DIR] [--workers N] [--kill-one]
+//! cargo run --release --example pipeline -- [DIR] [--workers N] [--kill-one] [--stop-one]
 //! ```
 //!
 //! The parent walks DIR (by default the current folder; `.git` and `target` are passed over) and
-//! hands the files to worker processes, a few at a time over a pipe each. A worker counts words,
-//! runs of non-whitespace, and answers. With `--kill-one` a worker is killed with -9 while it holds
-//! files: they are given to others, and nothing is lost.
+//! puts the files into a queue. Worker processes take them, one at a time, count words, runs of
+//! non-whitespace, and put the counts into another queue.
+//!
+//! With `--kill-one` a worker is killed with -9 in the middle of its work: the file that it had in
+//! its hands is delivered to another one. With `--stop-one` a worker is stopped instead, for the
+//! whole run: the others do not notice, and what it had in its hands is the last file to be
+//! counted. Every file is counted once.
 
-use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use multiproc::{Connection, Pipe, Process};
+use multiproc::{Process, Queue, Receiver, Sender};
 use serde::{Deserialize, Serialize};
 
-/// How many files a worker has at a time: enough that it never waits for the next one.
-const WINDOW: usize = 8;
+/// How many files, or counts, wait in a queue at most.
+const WAITING: usize = 256;
+
+/// The signal that stops a process, on Linux.
+const SIGSTOP: i32 = 19;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// The files to count, each with its number, and their counts.
+type Files = Receiver<(usize, OsString)>;
+type Counts = Sender<(usize, Result<Count, String>)>;
 
 /// What a worker says about one file.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
@@ -34,12 +42,14 @@ struct Count {
     bytes: u64,
 }
 
-/// A worker process: a file comes in, its count goes out.
-fn worker(mut parent: Connection<Result<Count, String>, OsString>) {
+/// A worker process: files come in, counts go out.
+fn worker((mut files, mut counts): (Files, Counts)) {
     let mut buffer = vec![0; 256 << 10];
-    while let Ok(path) = parent.recv() {
+    // While the guard lives, the file is in our hands: should we die, somebody else gets it.
+    while let Ok(file) = files.recv_guard() {
+        let Ok((number, path)) = file.get() else { continue };
         let count = count_words(Path::new(&path), &mut buffer).map_err(|cause| cause.to_string());
-        if parent.send(count).is_err() {
+        if counts.send((number, count)).is_err() {
             return;
         }
     }
@@ -63,94 +73,32 @@ fn count_words(path: &Path, buffer: &mut [u8]) -> io::Result<Count> {
     }
 }
 
-/// What the parent has to do, and what has been done.
-struct Job {
-    todo: Mutex<VecDeque<PathBuf>>,
-    total: Mutex<Totals>,
-    kill_one: AtomicBool,
+/// What happens to one of the workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Accident {
+    None,
+    Kill,
+    Stop,
 }
 
 #[derive(Debug, Default)]
 struct Totals {
-    files: u64,
+    files: usize,
     count: Count,
     unreadable: Vec<String>,
 }
 
-impl Job {
-    /// Keeps one worker busy until nothing is left to do, replacing it if it dies.
-    fn attend(&self, number: usize) -> Result<(), Failure> {
-        // Bounded by the files: a worker that dies on every file is an error in `replace`.
-        let mut deaths = 0;
-        loop {
-            let (mut here, there) = Pipe::duplex::<OsString, Result<Count, String>>()?;
-            let process =
-                Process::builder().name(format!("worker-{number}")).spawn(worker, there)?;
-            let mut held = VecDeque::new();
-            let is_done = self.feed(&mut here, &process, &mut held);
-            if is_done {
-                drop(here);
-                process.join()?;
-                return Ok(());
-            }
-            let pid = process.pid();
-            let end = process.join().map_or_else(|end| end.to_string(), |()| "returned".to_owned());
-            println!("worker-{number} (pid {pid}): {end}, while it held {} files:", held.len());
-            for path in &held {
-                println!("  {} is given to another worker", path.display());
-            }
-            lock(&self.todo).extend(held);
-            deaths += 1;
-            if deaths > 10 {
-                return Err(format!("worker-{number} died {deaths} times").into());
-            }
-        }
-    }
-
-    /// Sends files and takes counts. False if the worker died; then `held` is what it had.
-    fn feed(
-        &self,
-        worker: &mut Connection<OsString, Result<Count, String>>,
-        process: &Process<()>,
-        held: &mut VecDeque<PathBuf>,
-    ) -> bool {
-        loop {
-            while held.len() < WINDOW {
-                let Some(path) = lock(&self.todo).pop_front() else { break };
-                let sent = worker.send(path.clone().into_os_string());
-                held.push_back(path);
-                if sent.is_err() {
-                    return false;
-                }
-            }
-            if held.is_empty() {
-                return true;
-            }
-            let Ok(answer) = worker.recv() else { return false };
-            let Some(path) = held.pop_front() else { return false };
-            self.add(&path, answer);
-            // In the middle of its work: it has answered, and it holds more.
-            if !held.is_empty() && self.kill_one.swap(false, Ordering::Relaxed) {
-                let _ = process.kill();
-            }
-        }
-    }
-
-    fn add(&self, path: &Path, answer: Result<Count, String>) {
-        let mut total = lock(&self.total);
-        total.files += 1;
+impl Totals {
+    fn add(&mut self, path: &Path, answer: Result<Count, String>) {
+        self.files += 1;
         match answer {
             Ok(count) => {
-                total.count.words += count.words;
-                total.count.bytes += count.bytes;
+                self.count.words += count.words;
+                self.count.bytes += count.bytes;
             }
-            Err(cause) => total.unreadable.push(format!("{}: {cause}", path.display())),
+            Err(cause) => self.unreadable.push(format!("{}: {cause}", path.display())),
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// All files under `folder`, in the order of their names.
@@ -172,43 +120,114 @@ fn files_under(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn run(files: &[PathBuf], workers: usize, kill_one: bool) -> Result<Totals, Failure> {
-    let job = Job {
-        todo: Mutex::new(files.iter().cloned().collect()),
-        total: Mutex::default(),
-        kill_one: AtomicBool::new(kill_one),
-    };
-    thread::scope(|scope| {
-        let job = &job;
-        let attendants: Vec<_> =
-            (1..=workers).map(|number| scope.spawn(move || job.attend(number))).collect();
-        attendants.into_iter().try_for_each(|attendant| {
-            attendant.join().unwrap_or_else(|_| Err("an attendant panicked".into()))
-        })
-    })?;
-    // A file that was given back when every other worker had just finished.
-    if !lock(&job.todo).is_empty() {
-        job.attend(workers + 1)?;
+/// The workers, and the ends of the queues that a new one needs.
+struct Crew {
+    files: Files,
+    counts: Counts,
+    workers: Vec<Process<()>>,
+}
+
+impl Crew {
+    fn hire(&mut self) -> Result<(), Failure> {
+        let name = format!("worker-{}", self.workers.len() + 1);
+        let ends = (self.files.try_clone()?, self.counts.try_clone()?);
+        self.workers.push(Process::builder().name(name).spawn(worker, ends)?);
+        Ok(())
     }
-    Ok(job.total.into_inner().unwrap_or_default())
+
+    /// A worker with a file in its hands, if there is one at this moment.
+    fn busy_one(&self) -> Option<&Process<()>> {
+        let handles = self.files.info().handles;
+        let busy = handles.iter().find(|handle| handle.holds_message)?;
+        self.workers.iter().find(|worker| worker.pid() == busy.pid)
+    }
+
+    /// Lets a worker have its accident, and hires another one where that is needed. The pid of
+    /// the first.
+    fn have(&mut self, accident: Accident) -> Result<u32, Failure> {
+        let victim = (0..1000).find_map(|_| self.busy_one()).unwrap_or(&self.workers[0]);
+        let pid = victim.pid();
+        match accident {
+            Accident::None => return Ok(pid),
+            Accident::Kill => victim.kill()?,
+            Accident::Stop => victim.signal(SIGSTOP)?,
+        }
+        if accident == Accident::Kill || self.workers.len() == 1 {
+            self.hire()?;
+        }
+        Ok(pid)
+    }
+
+    /// Waits until all are gone, and says of whom it is worth telling how.
+    fn dismiss(self) {
+        for worker in self.workers {
+            let (name, pid) = (worker.name().to_owned(), worker.pid());
+            if let Err(end) = worker.join() {
+                println!("{name} (pid {pid}): {end}");
+            }
+        }
+    }
+}
+
+fn run(paths: &[PathBuf], workers: usize, accident: Accident) -> Result<Totals, Failure> {
+    let (mut to_count, files) = Queue::builder().redeliver(true).channel(WAITING)?;
+    let (counts, mut counted) = Queue::channel(WAITING)?;
+    let mut crew = Crew { files, counts, workers: Vec::new() };
+    (0..workers).try_for_each(|_| crew.hire())?;
+    let mut totals = Totals::default();
+    let mut is_counted = vec![false; paths.len()];
+    let mut victim = 0;
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            // The end of the queue is the drop of its only sender.
+            let numbered = paths.iter().enumerate();
+            numbered
+                .map(|(number, path)| (number, path.clone().into_os_string()))
+                .all(|file| to_count.send(file).is_ok())
+        });
+        while totals.files < paths.len() {
+            let (number, answer) = counted.recv()?;
+            // Who dies between the count and the end of its guard has counted, and the next one
+            // does so again.
+            if std::mem::replace(&mut is_counted[number], true) {
+                continue;
+            }
+            totals.add(&paths[number], answer);
+            if totals.files == 1 {
+                victim = crew.have(accident)?;
+            }
+            // All that can be missing is in the hands of the one that is stopped.
+            if accident == Accident::Stop && totals.files + 1 >= paths.len() {
+                crew.workers
+                    .iter()
+                    .filter(|worker| worker.pid() == victim)
+                    .try_for_each(|stopped| stopped.kill())?;
+            }
+        }
+        Ok::<_, Failure>(())
+    })?;
+    let stats = crew.files.stats();
+    println!("files sent {}, delivered again {}", stats.sent, stats.redelivered);
+    crew.dismiss();
+    Ok(totals)
 }
 
 fn main() -> Result<(), Failure> {
     let mut folder = PathBuf::from(".");
     let mut workers = multiproc::available_parallelism();
-    let mut kill_one = false;
+    let mut accident = Accident::None;
     let mut arguments = std::env::args_os().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.to_str() {
-            Some("--kill-one") => kill_one = true,
+            Some("--kill-one") => accident = Accident::Kill,
+            Some("--stop-one") => accident = Accident::Stop,
             Some("--workers") => {
                 let number = arguments.next().and_then(|number| number.to_str()?.parse().ok());
                 workers = number.filter(|number| *number > 0).ok_or("--workers takes a number")?;
             }
             Some(option) if option.starts_with('-') => {
-                return Err(
-                    format!("unknown option {option}: [DIR] [--workers N] [--kill-one]").into()
-                );
+                let usage = "[DIR] [--workers N] [--kill-one] [--stop-one]";
+                return Err(format!("unknown option {option}: {usage}").into());
             }
             _ => folder = argument.into(),
         }
@@ -228,7 +247,7 @@ fn main() -> Result<(), Failure> {
     let one = start.elapsed();
 
     let start = Instant::now();
-    let total = run(&files, workers, kill_one)?;
+    let total = run(&files, workers, accident)?;
     let many = start.elapsed();
 
     for unreadable in &total.unreadable {
