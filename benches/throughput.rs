@@ -6,14 +6,14 @@
 mod support;
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ipc_channel::ipc;
 use multiproc::{Connection, Nothing, Pipe, Plain};
 use rtrb::chunks::ChunkError;
 use support::memory::{SharedBytes, lines, pause};
 use support::peer::{with_process, with_thread};
-use support::{Contender, Table, floor, pin, start};
+use support::{Contender, Table, copies, floor, pin, start};
 
 /// Messages that fit into a ring.
 const CAPACITY: usize = 1024;
@@ -41,8 +41,8 @@ fn main() {
         .row(multiproc_strings())
         .run(rounds);
     Table::new("1 MiB")
-        .row(copies("memcpy, one copy", 1))
-        .row(copies("memcpy, in and out again", 2))
+        .row(copies("memcpy, one copy", MIB, 1))
+        .row(copies("memcpy, in and out again", MIB, 2))
         .row(copies_across())
         .row(multiproc_large())
         .row(multiproc_in_place())
@@ -115,22 +115,6 @@ fn ipc_channel_strings() -> Contender {
         }
     };
     Contender::new("ipc-channel, two processes", with_process(receive, send))
-}
-
-/// `copies` copies of 1 MiB, each into memory of its own.
-fn copies(name: &str, copies: usize) -> Contender {
-    let mut buffers = vec![vec![1_u8; MIB]; copies + 1];
-    Contender::new(name, move |iterations| {
-        let start = Instant::now();
-        for _ in 0..iterations {
-            for copy in 0..copies {
-                let (from, to) = buffers.split_at_mut(copy + 1);
-                to[0].copy_from_slice(black_box(&from[copy]));
-            }
-            black_box(&mut buffers);
-        }
-        start.elapsed()
-    })
 }
 
 /// One copy in here, one copy out on the other CPU: what any pipe must do that copies.

@@ -13,6 +13,21 @@ impl Line {
         self.0.store(value, Ordering::Release);
     }
 
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Adds to the word, and gives what it was before.
+    pub(crate) fn add(&self, value: u64) -> u64 {
+        // AcqRel: what was written before is seen by whoever counts on, and by `get`.
+        self.0.fetch_add(value, Ordering::AcqRel)
+    }
+
+    /// Raises the word to `value`, if it is less.
+    pub(crate) fn raise(&self, value: u64) {
+        self.0.fetch_max(value, Ordering::AcqRel);
+    }
+
     /// Polls, with the instruction that the crate polls with, until the word is `value`.
     pub(crate) fn wait_for(&self, value: u64) {
         while self.0.load(Ordering::Acquire) != value {
@@ -61,6 +76,12 @@ impl SharedBytes {
         assert!(to.len() <= self.size);
         // SAFETY: as in `write`.
         unsafe { std::ptr::copy_nonoverlapping(self.memory, to.as_mut_ptr(), to.len()) };
+    }
+
+    /// Looks at them, while nobody copies in.
+    pub(crate) fn look(self, with: impl Fn(&[u8])) {
+        // SAFETY: the mapping is so large, and nobody writes to it until the caller's flags say so.
+        with(unsafe { std::slice::from_raw_parts(self.memory, self.size) });
     }
 }
 

@@ -9,31 +9,47 @@ use multiproc::Process;
 
 use super::memory::{Line, lines};
 
-/// The two CPUs that a bench is pinned to: its own, its peer's. `None` if it may use only one.
-pub(crate) fn cpus() -> Option<(usize, usize)> {
-    static CPUS: std::sync::OnceLock<Option<(usize, usize)>> = std::sync::OnceLock::new();
-    *CPUS.get_or_init(|| {
+/// The CPUs that this program could use when it began.
+pub(crate) fn all_cpus() -> &'static [usize] {
+    static CPUS: std::sync::OnceLock<Vec<usize>> = std::sync::OnceLock::new();
+    CPUS.get_or_init(|| {
         // SAFETY: a zeroed set is the empty set.
         let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
         // SAFETY: the kernel writes at most the given size into the set.
         unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) };
         // SAFETY: every index is below the size of the set.
-        let mut cpus = (0..1024).filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &set) });
-        Some((cpus.next()?, cpus.next()?))
+        (0..1024).filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &set) }).collect()
     })
 }
 
-/// Keeps the calling thread on one CPU.
-pub(crate) fn pin(cpu: usize) {
+/// The two CPUs that a bench is pinned to: its own, its peer's. `None` if it may use only one.
+pub(crate) fn cpus() -> Option<(usize, usize)> {
+    let [here, there, ..] = all_cpus() else { return None };
+    Some((*here, *there))
+}
+
+/// Keeps the calling thread on these CPUs.
+pub(crate) fn pin(cpus: &[usize]) {
     // SAFETY: a zeroed set is the empty set.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: `cpu` came out of such a set.
-    unsafe { libc::CPU_SET(cpu, &mut set) };
+    for cpu in cpus {
+        // SAFETY: `cpu` came out of such a set.
+        unsafe { libc::CPU_SET(*cpu, &mut set) };
+    }
     // SAFETY: the kernel only reads the set.
     unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) };
 }
 
-/// Ends this process with SIGALRM after so many seconds; its peers end with it.
+/// How often the calling thread has gone to sleep so far.
+pub(crate) fn sleeps() -> u64 {
+    // SAFETY: zeros are valid numbers.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one `rusage`.
+    unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) };
+    usage.ru_nvcsw as u64
+}
+
+/// Ends this process with SIGALRM so many seconds from now, and no earlier; its peers end with it.
 pub(crate) fn watchdog(seconds: u32) {
     // SAFETY: the alarm's default action ends the process, and nobody changed it.
     unsafe { libc::alarm(seconds) };
@@ -62,29 +78,56 @@ struct Peer {
     orders: PipeWriter,
     gate: &'static [Line; 2],
     round: u64,
-    who: Who,
+    worker: Worker,
 }
 
-enum Who {
+/// Somebody who works until told to stop.
+pub(super) enum Worker {
     Process(Option<Process<()>>),
     Thread(Option<JoinHandle<()>>),
+}
+
+impl Worker {
+    pub(super) fn process(work: impl FnOnce()) -> Self {
+        // SAFETY: the bench's other threads sleep in the kernel and hold no lock, so the copy may
+        // do what the original may.
+        Self::Process(Some(unsafe { Process::fork(work) }.expect("a fork")))
+    }
+
+    pub(super) fn thread(work: impl FnOnce() + Send + 'static) -> Self {
+        Self::Thread(Some(std::thread::spawn(work)))
+    }
+
+    /// Ends a worker that reads `orders`, and stops where it reads 0.
+    pub(super) fn end(&mut self, orders: &mut PipeWriter) {
+        match self {
+            Self::Process(process) => {
+                // Fails only if the process is gone already.
+                let _ = process.take().map(|process| process.kill().map(|()| process.join()));
+            }
+            Self::Thread(thread) if !std::thread::panicking() => {
+                // Fails only if the thread is gone, and then there is nothing to wait for.
+                let _ = orders.write_all(&[0; 8]);
+                let _ = thread.take().map(JoinHandle::join);
+            }
+            Self::Thread(_) => {}
+        }
+    }
 }
 
 impl Peer {
     fn process(work: impl FnMut(u64)) -> Self {
         let (inbox, orders) = std::io::pipe().expect("a pipe");
         let gate = lines();
-        // SAFETY: the bench's other threads sleep in the kernel and hold no lock, so the copy may
-        // do what the original may.
-        let process = unsafe { Process::fork(|| serve(inbox, gate, work)) }.expect("a fork");
-        Self { orders, gate, round: 0, who: Who::Process(Some(process)) }
+        let worker = Worker::process(|| serve(inbox, gate, work));
+        Self { orders, gate, round: 0, worker }
     }
 
     fn thread(work: impl FnMut(u64) + Send + 'static) -> Self {
         let (inbox, orders) = std::io::pipe().expect("a pipe");
         let gate = lines();
-        let thread = std::thread::spawn(move || serve(inbox, gate, work));
-        Self { orders, gate, round: 0, who: Who::Thread(Some(thread)) }
+        let worker = Worker::thread(move || serve(inbox, gate, work));
+        Self { orders, gate, round: 0, worker }
     }
 
     /// Starts the clock when the peer is awake, and stops it when both sides are done.
@@ -101,7 +144,7 @@ impl Peer {
 }
 
 fn serve(mut inbox: PipeReader, [ready, done]: &[Line; 2], mut work: impl FnMut(u64)) {
-    pin(cpus().expect("two CPUs").1);
+    pin(&[cpus().expect("two CPUs").1]);
     let mut order = [0; 8];
     let mut round = 0;
     while inbox.read_exact(&mut order).is_ok() && order != [0; 8] {
@@ -114,17 +157,6 @@ fn serve(mut inbox: PipeReader, [ready, done]: &[Line; 2], mut work: impl FnMut(
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        match &mut self.who {
-            Who::Process(process) => {
-                // Fails only if the process is gone already.
-                let _ = process.take().map(|process| process.kill().map(|()| process.join()));
-            }
-            Who::Thread(thread) if !std::thread::panicking() => {
-                // Fails only if the thread is gone, and then there is nothing to wait for.
-                let _ = self.orders.write_all(&[0; 8]);
-                let _ = thread.take().map(JoinHandle::join);
-            }
-            Who::Thread(_) => {}
-        }
+        self.worker.end(&mut self.orders);
     }
 }
