@@ -8,14 +8,7 @@ use crate::source::Source;
 const RULE: &str = "label";
 
 /// Orderings and fences that no model can miss, and why they stay all the same.
-pub(crate) const REDUNDANT: &[(&str, &str)] = &[
-    (
-        "head/Acquire",
-        "no model of a chain this short misses it: whoever claims a ring that was left \
-      reads what its receivers hold, and mostly knows of them by the slots already",
-    ),
-    ("head/Release", "the other end of it"),
-];
+pub(crate) const REDUNDANT: &[(&str, &str)] = &[];
 
 /// The shim's doors, and the mutant of a fence. `at` has one for each of its orderings, and
 /// `mutant` is named in full.
