@@ -125,8 +125,7 @@ pub(super) struct Estate {
     /// How many furnished rings there may be at once.
     limit: usize,
     furnished: Ghost,
-    /// How many times a ring began to follow another one.
-    pub(super) furnished_ever: Ghost,
+    furnished_ever: Ghost,
     /// See [`Sight`].
     race: AtomicUsize,
     sight: Sight,
@@ -171,6 +170,12 @@ impl Estate {
             assert_eq!(handle::attach(&desk, handle, Ends::BOTH), Some(handle));
         }
         estate
+    }
+
+    /// How many times a ring got memory.
+    #[cfg(not(multiproc_loom))]
+    pub(super) fn furnished_ever(&self) -> usize {
+        self.furnished_ever.load(Relaxed)
     }
 
     /// How many rings have memory.
@@ -272,9 +277,12 @@ impl Desk {
         Self { estate: Arc::clone(estate), path: Rc::new(path) }
     }
 
-    /// Comes before every access that can race.
+    /// Comes before every access that can race. Real threads race without it.
     fn step(&self) {
         self.path.step();
+        if cfg!(not(multiproc_loom)) {
+            return;
+        }
         let order = if self.estate.sight == Sight::Full { AcqRel } else { Relaxed };
         self.estate.race.fetch_add(1, order);
     }
@@ -446,6 +454,14 @@ impl Actor {
     pub(super) fn joining(estate: &Arc<Estate>, me: u32) -> Self {
         let desk = Desk::new(estate);
         Self::with(estate, me, handle::attach(&desk, me, Ends::BOTH).unwrap())
+    }
+
+    /// One of them, for whom the chain is its first ring.
+    #[cfg(not(multiproc_loom))]
+    pub(super) fn bounded(estate: &Arc<Estate>, me: u32) -> Self {
+        let chain = Chain::new(Desk::new(estate), me, false);
+        let hand = chain.hand(me).unwrap();
+        Self { chain, hand }
     }
 
     fn with(estate: &Arc<Estate>, me: u32, handle: u32) -> Self {
