@@ -81,9 +81,9 @@ pub(crate) struct Waiter {
     /// | as it announced | not woken yet: sleep                               |            |
     /// | any other       | look again; perhaps in vain, if the waker was late | wakers, +1 |
     token: Futex,
-    /// The participant whose thread this is, or `NOBODY`. A thread takes it from `NOBODY` by CAS,
-    /// or stores itself where the slot is its own already; the thread, or the janitor after its
-    /// death, puts `NOBODY` back.
+    /// The participant whose thread this is, or `NOBODY`. A thread stores itself, as the slot is
+    /// its own by a record elsewhere; the thread, or the janitor after its death, puts `NOBODY`
+    /// back.
     owner: AtomicU32,
 }
 
@@ -244,17 +244,6 @@ impl<const N: usize> Bench<N> {
 }
 
 impl Waiter {
-    /// Takes a free waiter of `table` for a thread of participant `owner`. `None` if all are taken.
-    pub(crate) fn claim(table: &[Self], owner: u32) -> Option<usize> {
-        debug_assert!(owner != NOBODY);
-        // Relaxed: an owner inherits nothing. What a late waker does to the token only wakes in
-        // vain.
-        (FIRST..table.len()).find(|&slot| {
-            let claim = (Ordering::Relaxed, Ordering::Relaxed);
-            table[slot].owner.compare_exchange(NOBODY, owner, claim.0, claim.1).is_ok()
-        })
-    }
-
     /// Says that a thread of participant `owner` waits here from now on. For a slot that is the
     /// caller's by a record of its own, which also orders this behind the last `release`.
     pub(crate) fn enter(&self, owner: u32) {
@@ -307,7 +296,7 @@ fn wake(table: &[Waiter], slot: usize) {
     if !mutant("wake-token") {
         token.word().fetch_add(1, Ordering::Relaxed);
     }
-    token.wake_one();
+    let _ = token.wake_one();
 }
 
 /// One waiter's place on a bench.
@@ -337,7 +326,7 @@ impl<const N: usize> Place for Spot<'_, N> {
         unwoken
     }
 
-    fn retract(&self) -> bool {
+    fn retract(&self, _unwoken: u32) -> bool {
         !self.bench.take(self.me)
     }
 

@@ -61,7 +61,7 @@ impl Seat {
         let old = word.fetch_and(!PARKED, Ordering::Relaxed);
         // Even without a mark: a waker that died may have taken it, and left the waiter asleep.
         if old & PARKED != 0 || !mutant("raise-unmarked") {
-            self.word.wake_one();
+            let _ = self.word.wake_one();
         }
     }
 
@@ -88,7 +88,7 @@ impl Seat {
         let old = word.fetch_and(!PARKED, Ordering::Relaxed);
         kill_point("notify-taken");
         if old & PARKED != 0 && !mutant("notify-wake") {
-            self.word.wake_one();
+            let _ = self.word.wake_one();
         }
     }
 
@@ -132,7 +132,7 @@ impl Place for Seat {
         self.word.word().fetch_or(PARKED, Ordering::Relaxed) | PARKED
     }
 
-    fn retract(&self) -> bool {
+    fn retract(&self, _unwoken: u32) -> bool {
         // Relaxed: a look that comes too early for the message only starts another round.
         self.word.word().fetch_and(!PARKED, Ordering::Relaxed) & PARKED == 0
     }

@@ -20,9 +20,12 @@
 //! fences for itself; a waiter that cannot issue the barrier sets `FENCED` beside the marks, which
 //! sends every publisher through a slow path with a full fence.
 //!
-//! **What a place does.** Marks and sleep differ between [`Seat`](super::seat) and
-//! [`Bench`](super::bench); [`Place`] is what this file asks of both. A waker takes the mark before
-//! it wakes, so one message costs one system call, however long the woken thread takes to run.
+//! **What a place does.** Marks and sleep differ between [`Seat`](super::seat),
+//! [`Bench`](super::bench), [`Bell`](super::bell) and [`Mutex`](super::mutex); [`Place`] is what
+//! this file asks of them. At a seat and on a bench a waker takes the mark before it wakes, so one
+//! message costs one system call, however long the woken thread takes to run. A bell and a mutex
+//! have one mark for all, and the kernel knows who sleeps there; what their publishers change, they
+//! change by a read-modify-write, so they need no membarrier.
 //!
 //! **Deaths.** A waker may die between its store and its wake, and a woken thread before it acts.
 //! The janitor who notices bumps the death epoch, on which every sleeper waits as well, and wakes
@@ -101,8 +104,16 @@ pub(super) trait Place {
     /// Sets the mark of this thread, and gives the value of the futex that means "not woken yet".
     fn announce(&self) -> u32;
 
-    /// Takes the mark back. True if a waker has taken it: a wake was spent on this thread.
-    fn retract(&self) -> bool;
+    /// What keeps the publisher and this thread from missing each other: between the mark and the
+    /// second look.
+    fn fence(&self) {
+        // Fence `parked`: meets the publisher's. The mark is before it, the second look after it.
+        heavy_fence("parked");
+    }
+
+    /// Takes the mark back, of one that was told `unwoken`. True if a wake was spent on this
+    /// thread, as far as can be known: then nobody needs to be suspected.
+    fn retract(&self, unwoken: u32) -> bool;
 
     /// Hands a wake that this thread does not use to another waiter.
     fn pass_on(&self);
@@ -148,15 +159,14 @@ pub(super) fn wait(
         // First move: announce.
         let unwoken = place.announce();
         kill_point("wait-announced");
-        // Fence `parked`: meets the publisher's. The mark is before it, the second look after it.
-        heavy_fence("parked");
+        place.fence();
         // Second move: look again.
         let early = !mutant("wait-look-again") && ready();
         if !early {
             let nap = terms.deadline.left_at_most(BACKSTOP);
             place.futex().wait_or(unwoken, terms.epoch, epoch, Some(nap));
         }
-        let picked = place.retract();
+        let picked = place.retract(unwoken);
         kill_point("wait-retracted");
         if early {
             // This thread got its message without a wake, so the wake was meant for another one.

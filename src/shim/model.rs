@@ -40,6 +40,11 @@ pub(crate) fn fence(label: &'static str) {
     }
 }
 
+/// As [`fence`]: in a model no read-modify-write is one.
+pub(crate) fn fence_after_rmw(label: &'static str) {
+    fence(label);
+}
+
 /// In a model both halves are full fences: that membarrier amounts to it is argued, not modelled.
 ///
 /// Under [`without_heavy_fences`] it is nothing, as it is on a machine that denies membarrier.
@@ -111,13 +116,14 @@ pub(crate) fn kill_point(name: &'static str) {
 #[derive(Debug)]
 pub(crate) struct Futex {
     word: AtomicU32,
-    queue: Mutex<()>,
+    /// How many sleep.
+    queue: Mutex<u32>,
     bell: Condvar,
 }
 
 impl Futex {
     pub(crate) fn new(value: u32) -> Self {
-        Self { word: AtomicU32::new(value), queue: Mutex::new(()), bell: Condvar::new() }
+        Self { word: AtomicU32::new(value), queue: Mutex::new(0), bell: Condvar::new() }
     }
 
     pub(crate) fn word(&self) -> &AtomicU32 {
@@ -125,10 +131,11 @@ impl Futex {
     }
 
     pub(crate) fn wait(&self, expected: u32, timeout: Option<Duration>) {
-        let queue = self.queue.lock().unwrap();
+        let mut queue = self.queue.lock().unwrap();
         // An RMW, not a load: the kernel's compare reads the newest value.
         let sleeps = self.word.fetch_add(0, Ordering::AcqRel) == expected;
         if sleeps && timeout != Some(Duration::ZERO) {
+            *queue += 1;
             drop(self.bell.wait(queue).unwrap());
         }
     }
@@ -146,13 +153,19 @@ impl Futex {
         }
     }
 
-    pub(crate) fn wake_one(&self) {
-        let _queue = self.queue.lock().unwrap();
-        self.bell.notify_one();
+    pub(crate) fn wake_one(&self) -> bool {
+        let mut queue = self.queue.lock().unwrap();
+        let sleeps = *queue > 0;
+        if sleeps {
+            *queue -= 1;
+            self.bell.notify_one();
+        }
+        sleeps
     }
 
     pub(crate) fn wake_all(&self) {
-        let _queue = self.queue.lock().unwrap();
+        let mut queue = self.queue.lock().unwrap();
+        *queue = 0;
         self.bell.notify_all();
     }
 }

@@ -36,6 +36,15 @@ pub(crate) fn fence(_label: &'static str) {
     std::sync::atomic::fence(Ordering::SeqCst);
 }
 
+/// A sequentially consistent fence behind a read-modify-write, which on x86-64 is one already.
+#[inline(always)]
+pub(crate) fn fence_after_rmw(_label: &'static str) {
+    #[cfg(target_arch = "x86_64")]
+    std::sync::atomic::compiler_fence(Ordering::SeqCst);
+    #[cfg(not(target_arch = "x86_64"))]
+    std::sync::atomic::fence(Ordering::SeqCst);
+}
+
 /// The publisher's half of an asymmetric fence: stops the compiler; [`heavy_fence`] does the rest.
 #[inline(always)]
 pub(crate) fn light_fence(_label: &'static str) {
@@ -84,9 +93,9 @@ impl Futex {
         sys::futex::wait_two((&self.0, expected), (&other.0, other_expected), timeout);
     }
 
-    /// Wakes one sleeper.
-    pub(crate) fn wake_one(&self) {
-        sys::futex::wake(&self.0, 1);
+    /// Wakes one sleeper. False if there was none.
+    pub(crate) fn wake_one(&self) -> bool {
+        sys::futex::wake(&self.0, 1) > 0
     }
 
     /// Wakes all sleepers.

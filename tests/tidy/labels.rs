@@ -15,6 +15,7 @@ pub(crate) const REDUNDANT: &[(&str, &str)] = &[];
 const DOORS: &[(&str, Option<&str>)] = &[
     ("at", None),
     ("fence", Some("fence")),
+    ("fence_after_rmw", Some("fence")),
     ("heavy_fence", Some("heavy")),
     ("light_fence", Some("light")),
     ("mutant", None),
