@@ -8,6 +8,7 @@ pub(crate) mod frame;
 pub(crate) mod kind;
 pub(crate) mod lane;
 pub(crate) mod memory;
+pub(crate) mod mutex;
 pub(crate) mod participants;
 #[cfg(not(multiproc_loom))]
 pub(crate) mod queue;

@@ -69,7 +69,7 @@ fn two_rings_reach_two_waiters() {
         });
         hall.give();
         hall.give();
-        waiters.map(|waiter| waiter.join().unwrap());
+        waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
     });
 }
 
@@ -126,7 +126,7 @@ fn all_are_woken_by_one_that_rings_for_all() {
         hall.permits.fetch_or(1, Ordering::Relaxed);
         race(&hall.race);
         hall.bell.ring_all();
-        waiters.map(|waiter| waiter.join().unwrap());
+        waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
     });
 }
 

@@ -449,19 +449,6 @@ fn a_strike_that_comes_late_only_wakes() {
 }
 
 #[test]
-fn a_waiter_has_one_owner() {
-    model("bench, two claim", BOUND, || {
-        let hall = Hall::new(Fence::Asymmetric, FRONT);
-        FRONT.map(|slot| hall.table[slot].release());
-        let other = spawn(&hall, |hall| Waiter::claim(&hall.table, 8).unwrap());
-        let mine = Waiter::claim(&hall.table, 9).unwrap();
-        let theirs = other.join().unwrap();
-        assert!(mine != theirs && Waiter::claim(&hall.table, 10).is_none());
-        assert_eq!(hall.table[mine].owner(), 9);
-    });
-}
-
-#[test]
 fn mutants_are_caught() {
     macro_rules! caught {
         ($($mutant:literal by $test:ident,)*) => {

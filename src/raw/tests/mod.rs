@@ -12,6 +12,7 @@ mod loom_blocks;
 mod loom_chain;
 mod loom_frame;
 mod loom_lane;
+mod loom_mutex;
 mod loom_spsc;
 mod loom_stock;
 mod loom_swap;
