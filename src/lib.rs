@@ -56,6 +56,8 @@ mod queue;
 #[cfg(not(multiproc_loom))]
 mod segment;
 #[cfg(not(multiproc_loom))]
+mod sync;
+#[cfg(not(multiproc_loom))]
 mod transfer;
 
 #[doc = include_str!("../README.md")]
@@ -66,7 +68,7 @@ pub struct Readme;
 #[cfg(doc)]
 pub mod _architecture {}
 
-pub use error::{Error, ErrorKind, RecvError, Result, SendError};
+pub use error::{Error, ErrorKind, LockError, RecvError, Result, SendError};
 
 #[cfg(not(multiproc_loom))]
 pub use {
@@ -79,5 +81,6 @@ pub use {
         Both, CanReceive, CanSend, End, HandleInfo, Queue, QueueBuilder, QueueInfo, QueueIter,
         QueueSlot, QueueStats, Received, Receiver, Receiving, Sender, Sending,
     },
+    sync::{Holder, Lock, LockGuard, ReentrantGuard, ReentrantLock},
     transfer::codec::{Codec, CodecError, Framed, Plain, Serde, Shape},
 };

@@ -1,10 +1,15 @@
 //! The one error of everything that is not a hot path.
 
+mod lock;
 mod message;
+mod travel;
 
 use std::fmt;
 use std::io;
 
+use serde::{Deserialize, Serialize};
+
+pub use lock::LockError;
 pub(crate) use message::{Cause, Way};
 pub use message::{RecvError, SendError};
 
@@ -26,7 +31,7 @@ struct Inner {
 }
 
 /// What kind of failure an [`Error`] reports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The operating system refused; the cause is the `io::Error`.
@@ -51,6 +56,12 @@ pub enum ErrorKind {
     Disconnected,
     /// The deadline passed.
     Timeout,
+    /// Nothing could be done without waiting, and the call was not one that waits.
+    WouldBlock,
+    /// This thread would wait for itself.
+    Deadlock,
+    /// What a lock guards may be half written: an owner died or panicked.
+    Poisoned,
 }
 
 impl Error {

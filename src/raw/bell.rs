@@ -26,13 +26,13 @@ const RING: u32 = 1 << 1;
 
 /// A place for any number of waiters. Zeroed memory is one without.
 ///
-/// | word            | meaning                                     | changed by                    |
-/// |-----------------|---------------------------------------------|-------------------------------|
-/// | `n`             | nobody sleeps that has not been woken       |                               |
-/// | `n` and `MARK`  | somebody may sleep, or be about to          | a waiter                      |
-/// | `n + 1`, marked | one sleeper is about to be woken            | who rings for one             |
-/// | `n`, unmarked   | all sleepers are about to be woken, or      | who rings for all, or for one |
-/// |                 | there were none                             | and found nobody              |
+/// | word            | meaning                                    | changed by                    |
+/// |-----------------|--------------------------------------------|-------------------------------|
+/// | `n`             | nobody sleeps that has not been woken      |                               |
+/// | `n` and `MARK`  | somebody may sleep, or be about to         | a waiter                      |
+/// | `n + 1`, marked | one sleeper is about to be woken           | who rings for one             |
+/// | `n`, unmarked   | all sleepers are about to be woken, or     | who rings for all, or for one |
+/// |                 | there were none                            | and found nobody              |
 #[derive(Debug)]
 #[repr(transparent)]
 pub(crate) struct Bell(Futex);

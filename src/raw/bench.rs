@@ -248,7 +248,7 @@ impl Waiter {
     /// caller's by a record of its own, which also orders this behind the last `release`.
     pub(crate) fn enter(&self, owner: u32) {
         debug_assert!(owner != NOBODY);
-        // Relaxed: an owner inherits nothing. Before it sleeps, the waiter's fence `parked` shows it to the
+        // Relaxed: an owner inherits nothing. Before it sleeps, the fence `parked` shows it to the
         // janitor.
         self.owner.store(owner, Ordering::Relaxed);
     }

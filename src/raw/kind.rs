@@ -10,12 +10,21 @@ pub(crate) enum Kind {
     Lane = 2,
     /// A queue: [`QueueAt`](super::queue::QueueAt).
     Queue = 3,
+    /// What begins with a [`Mutex`](super::mutex::Mutex): a lock, or a value with its lock.
+    Mutex = 4,
 }
 
 impl Kind {
     /// The kind of this number, if it is one.
     pub(crate) fn from_number(number: u32) -> Option<Self> {
-        [Self::Inert, Self::Lane, Self::Queue].into_iter().find(|kind| *kind as u32 == number)
+        let all = [Self::Inert, Self::Lane, Self::Queue, Self::Mutex];
+        all.into_iter().find(|kind| *kind as u32 == number)
+    }
+
+    /// Whether what a participant has of it is only in the object, so that it must be given back
+    /// when the last handle of a living one goes.
+    pub(crate) fn is_a_lock(self) -> bool {
+        !matches!(self, Self::Inert | Self::Lane | Self::Queue)
     }
 
     /// The bytes that every object of this kind begins with.
@@ -27,6 +36,7 @@ impl Kind {
             Self::Queue => super::queue::HEAD_BYTES,
             #[cfg(multiproc_loom)]
             Self::Queue => 0,
+            Self::Mutex => size_of::<super::mutex::Mutex>() as u64,
         }
     }
 }

@@ -158,9 +158,12 @@ impl Segment {
         if index >= self.geometry.blocks() {
             return Err(corrupt(index));
         }
-        let mut books = self.books();
-        let begin = self.begin(&mut books, index)?;
-        let end = self.begin(&mut books, index + 1)?;
+        self.place_by(&mut self.books(), index)
+    }
+
+    fn place_by(&self, books: &mut Books, index: u32) -> Result<Place> {
+        let begin = self.begin(books, index)?;
+        let end = self.begin(books, index + 1)?;
         // SAFETY: `begin < end <= mapping.len()`.
         let at = unsafe { self.mapping.base().add(begin as usize) };
         Ok(Place { index, at, length: end - begin })
@@ -210,6 +213,13 @@ impl Segment {
         books.holds.remove(&index);
         // Released under the lock, so that a handle that arrives meanwhile holds after it.
         let Some(block) = self.blocks().get(index as usize) else { return };
+        if let Some(kind) = Kind::from_number(block.kind())
+            && kind.is_a_lock()
+            && let Ok(place) = self.place_by(&mut books, index)
+        {
+            // A guard that was forgotten would be held by nobody in the end.
+            self.sweep_object(&place, index, kind, self.me(), false);
+        }
         let last = block.release(self.me(), self.me());
         drop(books);
         if last {

@@ -27,7 +27,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::raw::blocks::Block;
 use crate::raw::participants::{PARTICIPANTS_MAX, Participant};
+use crate::raw::wait::{Fence, Terms};
 use crate::shim::{AtomicU32, Futex, Ordering::*};
+use crate::sys::clock::Deadline;
 use crate::sys::{self, barrier, holder::Holder, lease, mapping::Mapping, memfd};
 
 use layout::{ABI, BLOCKS_AT, Geometry, Header, MAGIC, PAGE, PARTICIPANTS_AT};
@@ -52,6 +54,7 @@ pub(crate) struct Segment {
     /// Which participant we are, and of which fork; both change in a forked child.
     me: AtomicU32,
     generation: AtomicU32,
+    watch: sys::fork::Watch,
     books: Mutex<Books>,
     /// Held while a dead participant is being buried.
     burying: Mutex<()>,
@@ -149,6 +152,7 @@ impl Segment {
             mapping,
             me: AtomicU32::new(0),
             generation: AtomicU32::new(sys::fork::generation()),
+            watch: sys::fork::Watch::new(),
             books: Mutex::default(),
             burying: Mutex::default(),
         }
@@ -170,6 +174,7 @@ impl Segment {
     }
 
     /// Which participant this process is.
+    #[inline]
     pub(crate) fn me(&self) -> u32 {
         // Relaxed: changes only between a fork and everything else that the child does.
         self.me.load(Relaxed)
@@ -181,14 +186,22 @@ impl Segment {
     }
 
     /// Whether this process entered the segment itself, and did not just inherit it by `fork`.
+    #[inline]
     pub(crate) fn is_ours(&self) -> bool {
         // Relaxed: as `me`.
-        self.generation.load(Relaxed) == sys::fork::generation()
+        let entered_in = self.generation.load(Relaxed);
+        // A fork that has not asked for its generation yet must do so.
+        entered_in == self.watch.now() || entered_in == sys::fork::generation()
     }
 
     /// The word that changes with every recovered death.
     pub(crate) fn death_epoch(&self) -> &Futex {
         &self.header().death_epoch
+    }
+
+    /// On which terms threads of this process wait here.
+    pub(crate) fn terms(&self, deadline: Deadline) -> Terms<'_> {
+        Terms { epoch: self.death_epoch(), how: Fence::best(), deadline }
     }
 
     fn header(&self) -> &Header {

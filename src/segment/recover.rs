@@ -6,11 +6,13 @@ use std::sync::PoisonError;
 use crate::raw::blocks::State;
 use crate::raw::kind::Kind;
 use crate::raw::lane::Lane;
+use crate::raw::mutex::{Mutex, Owner};
 use crate::raw::participants::{Participant, Reap};
 use crate::raw::queue::{QueueAt, Store};
 use crate::shim::Ordering::*;
 use crate::sys::lease;
 
+use super::arena::Place;
 use super::{Segment, registry};
 
 /// Recovers the dead of every segment of this process. Called when a child died, or a wait took
@@ -53,6 +55,13 @@ impl Segment {
         true
     }
 
+    /// Recovers participant `id` if it is dead, for one who waits for it.
+    pub(crate) fn suspect(&self, id: u32) -> Owner {
+        let is_known = self.participants().get(id as usize).is_some_and(Participant::is_occupied);
+        self.recover_one(id);
+        if is_known { Owner::Known } else { Owner::Unknown }
+    }
+
     /// Gives back what a claimed corpse held, takes over whom it was reaping, and frees its entry.
     fn bury(&self, id: u32, entry: &Participant, reap: &Reap) {
         self.sweep(id, true);
@@ -91,7 +100,11 @@ impl Segment {
                 }
                 State::Live => {
                     if block.is_held_by(id) {
-                        self.sweep_object(index, block.kind(), id, died);
+                        if let Some(kind) = Kind::from_number(block.kind())
+                            && let Ok(place) = self.place(index)
+                        {
+                            self.sweep_object(&place, index, kind, id, died);
+                        }
                     }
                     if block.release(id, self.me()) {
                         self.give_back(index);
@@ -101,24 +114,30 @@ impl Segment {
         }
     }
 
+    /// Gives back what participant `id` has of one object.
     #[allow(unsafe_code)]
-    fn sweep_object(&self, index: u32, kind: u32, id: u32, died: bool) {
-        let Ok((at, length)) = self.locate(index) else { return };
-        match Kind::from_number(kind) {
-            Some(Kind::Lane) if length >= size_of::<Lane>() as u64 => {
-                // SAFETY: mapped and in range (`locate`), 128-aligned as every block; a lane's
-                // head is atomics, so any bytes are a valid one.
-                let lane = unsafe { at.cast::<Lane>().as_ref() };
-                lane.sweep(id, died);
+    pub(super) fn sweep_object(&self, place: &Place, index: u32, kind: Kind, id: u32, died: bool) {
+        if place.length < kind.least_bytes() {
+            return;
+        }
+        let (at, pid) = (place.at, self.pid_of(id));
+        match kind {
+            Kind::Inert => {}
+            Kind::Lane => {
+                // SAFETY: mapped and in range (`place`, `least_bytes`), 128-aligned as every block;
+                // atomics, so any bytes are a valid one.
+                unsafe { at.cast::<Lane>().as_ref() }.sweep(id, died);
             }
-            Some(Kind::Queue) => {
-                // SAFETY: mapped and in range (`locate`), 128-aligned as every block, and a
-                // queue's, as its kind says.
-                if let Ok(queue) = unsafe { QueueAt::new(at, length) } {
+            Kind::Queue => {
+                // SAFETY: as above, and a queue's, as its kind says.
+                if let Ok(queue) = unsafe { QueueAt::new(at, place.length) } {
                     Store::new(queue, (self, index)).sweep(id, died, self.me());
                 }
             }
-            _ => {}
+            Kind::Mutex => {
+                // SAFETY: as a lane.
+                unsafe { at.cast::<Mutex>().as_ref() }.sweep(id, pid, died);
+            }
         }
     }
 }

@@ -41,6 +41,7 @@ impl Shared {
         Ok(Self { segment: Arc::clone(segment), block, at, length })
     }
 
+    #[inline]
     pub(crate) fn segment(&self) -> &Arc<Segment> {
         &self.segment
     }

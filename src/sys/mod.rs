@@ -18,3 +18,4 @@ pub(crate) mod random;
 pub(crate) mod socket;
 pub(crate) mod spawn;
 pub(crate) mod task;
+pub(crate) mod thread;

@@ -13,15 +13,15 @@ const ROOMS: &[(&str, u8)] = &[
     ("raw", 2),
     ("segment", 3),
     ("transfer", 4),
-    ("array", 5),
     ("channel", 5),
     ("queue", 5),
     ("sync", 5),
-    ("value", 5),
-    ("process", 6),
-    ("fuzzing", 7),
-    ("manager", 7),
-    ("pool", 7),
+    ("array", 6),
+    ("value", 6),
+    ("process", 7),
+    ("fuzzing", 8),
+    ("manager", 8),
+    ("pool", 8),
 ];
 
 /// Process-private atomics: a model of shared memory has nothing to say about them.

@@ -54,7 +54,7 @@ impl Room {
 
     fn unlock(&self, me: Me) {
         race(&self.race);
-        self.mutex.unlock(me, Leaving::Done);
+        self.mutex.unlock(me.participant, Leaving::Done);
     }
 
     fn count(&self) {
@@ -222,7 +222,7 @@ fn a_calm_owner_leaves_nothing_to_hear_of() {
             let janitor = spawn(&room, move |room| {
                 dies_at(point, || {
                     if point != "never" {
-                        room.mutex.unlock(me(0), Leaving::Calm);
+                        room.mutex.unlock(0, Leaving::Calm);
                     }
                 });
                 // The first dies in the middle of it.
@@ -304,7 +304,10 @@ fn a_crowd_is_woken_as_one() {
 fn mutants_are_caught() {
     macro_rules! caught {
         ($($mutant:literal by $test:ident,)*) => {
-            expect_caught(&[$(($mutant, concat!("raw::tests::loom_mutex::", stringify!($test)))),*]);
+            expect_caught(&[$((
+                $mutant,
+                concat!("raw::tests::loom_mutex::", stringify!($test)),
+            )),*]);
         };
     }
     caught! {

@@ -10,12 +10,13 @@
 //! Source: the states of Ulrich Drepper's "Futexes Are Tricky" (mutex 2), with the owner in the
 //! place of 1 and a flag in the place of 2.
 
-use std::cell::Cell;
+mod owner;
+mod waiting;
 
 use crate::shim::{AtomicU32, AtomicU64, Futex, Ordering, at, kill_point, mutant};
 
 use super::participants::PARTICIPANTS_MAX;
-use super::wait::{self, Place, Terms, Waited};
+use super::wait::Terms;
 
 /// The bits of the owner: its participant, and one more.
 const OWNER: u32 = 0xfff;
@@ -68,9 +69,6 @@ pub(crate) struct Mutex {
     /// Who died last with the lock in its hands: its participant, and its pid above. A remark.
     victim: AtomicU64,
 }
-
-/// What no word is: a sleep on it ends at once.
-const NEVER: u32 = u32::MAX;
 
 /// How an owner leaves what the lock guards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,88 +188,23 @@ impl Mutex {
         None
     }
 
-    #[cold]
-    fn lock_slow(
-        &self,
-        me: Me,
-        terms: Terms<'_>,
-        mut suspect: impl FnMut(u32) -> Owner,
-    ) -> Result<Legacy, Refusal> {
-        if self.is_held_by(me) {
-            return Err(Refusal::Own);
-        }
-        let place = Spot { mutex: self, mark: AWAITED, has_marked: Cell::new(false) };
-        let mut legacy = None;
-        let is_corrupt = Cell::new(false);
-        let mut unknown = 0;
-        let ready = || {
-            let marks = if place.has_marked.get() && !mutant("mutex-keep") { AWAITED } else { 0 };
-            legacy = self.take(me, marks);
-            legacy.is_some() || is_corrupt.get()
-        };
-        let suspect = || self.suspect(&mut suspect, &mut unknown, &is_corrupt);
-        match wait::wait(&place, terms, ready, suspect) {
-            Waited::TimedOut => Err(Refusal::TimedOut),
-            Waited::Ready => legacy.ok_or(Refusal::Corrupt),
-        }
-    }
-
-    /// Asks about the owner. Twice unknown without a change in between, it is none.
-    fn suspect(
-        &self,
-        ask: &mut impl FnMut(u32) -> Owner,
-        unknown: &mut u32,
-        is_corrupt: &Cell<bool>,
-    ) {
-        // Relaxed: whoever asks looks at the word again.
-        let owner = self.word.word().load(Ordering::Relaxed) & OWNER;
-        let Some(participant) = owner.checked_sub(1) else { return };
-        if participant < PARTICIPANTS_MAX && ask(participant) == Owner::Known {
-            *unknown = 0;
-        } else if *unknown == owner {
-            is_corrupt.set(true);
-        } else {
-            *unknown = owner;
-        }
-    }
-
-    /// Waits until nobody has the lock, beside others who do the same: `ready` says whether that is
-    /// enough. Each one that frees the lock wakes all of them.
-    pub(crate) fn wait_until_free(
-        &self,
-        terms: Terms<'_>,
-        ready: impl FnMut() -> bool,
-        mut suspect: impl FnMut(u32) -> Owner,
-    ) -> Result<(), Refusal> {
-        let place = Spot { mutex: self, mark: CROWD, has_marked: Cell::new(false) };
-        let is_corrupt = Cell::new(false);
-        let mut unknown = 0;
-        let mut ready = ready;
-        let suspect = || self.suspect(&mut suspect, &mut unknown, &is_corrupt);
-        match wait::wait(&place, terms, || ready() || is_corrupt.get(), suspect) {
-            Waited::TimedOut => Err(Refusal::TimedOut),
-            Waited::Ready if is_corrupt.get() => Err(Refusal::Corrupt),
-            Waited::Ready => Ok(()),
-        }
-    }
-
-    /// Frees the lock that this thread has.
+    /// Frees the lock that a thread of participant `owner`, the caller, has.
     ///
     /// Where the word names somebody else, it was written over, and is left alone.
     #[inline]
-    pub(crate) fn unlock(&self, me: Me, leaving: Leaving) {
+    pub(crate) fn unlock(&self, owner: u32, leaving: Leaving) {
         let holder = if leaving == Leaving::Calm { CALM } else { 0 };
         // Relaxed: a thread looks for itself here, and finds what it wrote itself.
         self.holder.store(holder, Ordering::Relaxed);
         kill_point("mutex-let-go");
         // Release `mutex`: what was done under the lock is seen by the next owner.
         let success = at(Ordering::Release, "mutex");
-        let mine = me.participant + 1;
+        let mine = owner + 1;
         let panicked = leaving == Leaving::Panicked;
         let is_done = !panicked
             && self.word.word().compare_exchange(mine, 0, success, Ordering::Relaxed).is_ok();
         if !is_done {
-            self.unlock_slow(me.participant, if panicked { PANICKED } else { 0 });
+            self.unlock_slow(owner, if panicked { PANICKED } else { 0 });
         }
     }
 
@@ -327,181 +260,6 @@ impl Mutex {
     }
 }
 
-/// For who has the lock.
-impl Mutex {
-    #[inline]
-    fn hold(&self, me: Me) {
-        // Relaxed: see `unlock`. Not calm, whatever a calm owner that died left here.
-        self.holder.store(u64::from(me.thread), Ordering::Relaxed);
-    }
-
-    /// What the owner does from here on, until it frees the lock, leaves the data whole at every
-    /// instruction.
-    #[inline]
-    pub(crate) fn be_calm(&self, me: Me) {
-        // Relaxed: should it come later than what follows, a death in between is taken for worse
-        // than it was.
-        self.holder.store(CALM | u64::from(me.thread), Ordering::Relaxed);
-    }
-
-    /// Whether this thread has the lock.
-    #[inline]
-    pub(crate) fn is_held_by(&self, me: Me) -> bool {
-        // Relaxed, both: a thread sees what it wrote itself, and nobody else writes its number.
-        let word = self.word.word().load(Ordering::Relaxed);
-        word & OWNER == me.participant + 1
-            && self.holder.load(Ordering::Relaxed) as u32 == me.thread
-    }
-
-    /// One level more of a lock that counts, for its owner. `None` if there are no more.
-    pub(crate) fn deepen(&self) -> Option<u32> {
-        // Relaxed: the owner's.
-        let deeper = self.depth.load(Ordering::Relaxed).checked_add(1)?;
-        self.depth.store(deeper, Ordering::Relaxed);
-        Some(deeper)
-    }
-
-    /// One level less, for its owner; zero is the last.
-    pub(crate) fn rise(&self) -> u32 {
-        let left = self.depth.load(Ordering::Relaxed).saturating_sub(1);
-        self.depth.store(left, Ordering::Relaxed);
-        left
-    }
-
-    /// How deep the owner is, for the owner.
-    pub(crate) fn depth(&self) -> u32 {
-        self.depth.load(Ordering::Relaxed)
-    }
-
-    /// Sets how deep the owner is, for the owner.
-    pub(crate) fn set_depth(&self, depth: u32) {
-        self.depth.store(depth, Ordering::Relaxed);
-    }
-
-    /// Says that what the lock guards was left half written by a dead participant.
-    pub(crate) fn poison(&self, id: u32, pid: u32) {
-        self.victim.store(u64::from(pid) << 32 | u64::from(id), Ordering::Relaxed);
-        self.word.word().fetch_or(DIED, Ordering::Relaxed);
-    }
-}
-
-/// For everybody.
-impl Mutex {
-    /// What is left behind, as of now.
-    pub(crate) fn legacy(&self) -> Legacy {
-        // Relaxed: a remark.
-        Legacy(self.word.word().load(Ordering::Relaxed) & (DIED | PANICKED))
-    }
-
-    /// Takes for granted what former owners left.
-    pub(crate) fn clear(&self) {
-        // Relaxed: who clears it has looked at the data, under the lock.
-        self.word.word().fetch_and(!(DIED | PANICKED), Ordering::Relaxed);
-    }
-
-    /// Who died last with the lock in its hands, and its pid.
-    pub(crate) fn victim(&self) -> (u32, u32) {
-        // Relaxed: behind the Acquire that found `DIED`.
-        let victim = self.victim.load(Ordering::Relaxed);
-        (victim as u32, (victim >> 32) as u32)
-    }
-
-    /// The participant that has the lock, as of now.
-    #[inline]
-    pub(crate) fn owner(&self) -> Option<u32> {
-        // Relaxed: a remark, or ordered by the fence of whoever asks.
-        (self.word.word().load(Ordering::Relaxed) & OWNER).checked_sub(1)
-    }
-
-    /// Whether somebody may sleep until it is free.
-    pub(crate) fn is_awaited(&self) -> bool {
-        // Relaxed: a remark.
-        self.word.word().load(Ordering::Relaxed) & (AWAITED | CROWD) != 0
-    }
-
-    /// A wait whose time is up after one sleep, however it ended.
-    #[cfg(all(test, multiproc_loom))]
-    pub(crate) fn sleep_and_give_up(&self, epoch: &Futex) {
-        let place = Spot { mutex: self, mark: AWAITED, has_marked: Cell::new(false) };
-        let unwoken = place.announce();
-        self.word.wait_or(unwoken, epoch, 0, None);
-        if place.retract(unwoken) {
-            place.pass_on();
-        }
-    }
-
-    /// A lock outside of any segment.
-    #[cfg(test)]
-    pub(crate) fn new() -> Self {
-        Self {
-            word: Futex::new(0),
-            depth: AtomicU32::new(0),
-            holder: AtomicU64::new(0),
-            victim: AtomicU64::new(0),
-        }
-    }
-}
-
-/// A waiter's place: the word itself.
-struct Spot<'a> {
-    mutex: &'a Mutex,
-    /// What it asks of whoever frees the lock.
-    mark: u32,
-    has_marked: Cell<bool>,
-}
-
-impl Spot<'_> {
-    /// Marks the word if somebody has the lock. The word as it is then, or `NEVER` if nobody has.
-    fn leave_mark(&self) -> u32 {
-        let word = self.mutex.word.word();
-        // Relaxed, all: one word says whether it is free, and whom to wake.
-        let mut seen = word.load(Ordering::Relaxed);
-        // Bounded as in `unlock_slow`, or every refusal is somebody's success.
-        while seen & OWNER != 0 && seen & self.mark == 0 {
-            let marked = seen | self.mark;
-            match word.compare_exchange(seen, marked, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return marked,
-                Err(now) => seen = now,
-            }
-        }
-        // A sleep on a free word would not be ended by anybody.
-        if seen & OWNER == 0 && !mutant("mutex-free-sleep") { NEVER } else { seen }
-    }
-}
-
-impl Place for Spot<'_> {
-    fn futex(&self) -> &Futex {
-        &self.mutex.word
-    }
-
-    fn demand_fences(&self) -> bool {
-        false
-    }
-
-    fn announce(&self) -> u32 {
-        self.has_marked.set(true);
-        self.leave_mark()
-    }
-
-    /// The word is the condition and the mark, so there is nothing to be ordered.
-    fn fence(&self) {}
-
-    fn retract(&self, _unwoken: u32) -> bool {
-        // Relaxed: the mark says by itself that nobody is owed a wake.
-        self.mutex.word.word().load(Ordering::Relaxed) & self.mark == 0
-    }
-
-    /// The wake may have been meant for another: it is left to who frees the lock next.
-    fn pass_on(&self) {
-        if mutant("mutex-pass-on") {
-            return;
-        }
-        if self.leave_mark() == NEVER {
-            self.mutex.wake(self.mark);
-        }
-    }
-}
-
 #[cfg(not(multiproc_loom))]
 const _: () = assert!(size_of::<Mutex>() == 24);
 
@@ -544,7 +302,7 @@ mod tests {
             mutex.word.word().store(word, Ordering::Relaxed);
             let got = lock_in(&mutex, Duration::ZERO, |_| Owner::Known);
             assert_eq!(got.is_ok(), word & OWNER == 0, "{word:#x}");
-            mutex.unlock(ME, Leaving::Done);
+            mutex.unlock(ME.participant, Leaving::Done);
             mutex.sweep(3, 4, true);
             mutex.clear();
         }

@@ -1,0 +1,162 @@
+//! What can happen to who asks for a lock.
+
+use std::fmt;
+
+use super::{Error, ErrorKind};
+
+/// Why a lock was not simply taken. Of two kinds: the lock was taken, but what it guards may be
+/// half written ([`OwnerDied`](Self::OwnerDied), [`Panicked`](Self::Panicked)); or it was not.
+///
+/// As with [`std::sync::PoisonError`], the first kind has the guard inside:
+/// [`into_inner`](Self::into_inner) goes on with it, and `clear_poison` of the lock tells the
+/// others that all is well again.
+///
+/// `?` turns it into an [`Error`] and frees the lock; the lock stays poisoned.
+#[non_exhaustive]
+pub enum LockError<G> {
+    /// The lock is taken, and a process that had it died before it freed it.
+    OwnerDied {
+        /// The guard: what is seen through it may be half written.
+        guard: G,
+        /// The number of the dead process among those that shared the lock.
+        participant: u32,
+        /// Its process id, as it said itself.
+        pid: u32,
+    },
+    /// The lock is taken, and a thread that had it panicked.
+    Panicked {
+        /// The guard: what is seen through it may be half written.
+        guard: G,
+    },
+    /// Somebody has the lock, and the call was not one that waits.
+    WouldBlock,
+    /// Somebody had the lock until the time-out.
+    TimedOut,
+    /// This very thread has the lock already, and would wait for itself.
+    WouldDeadlock,
+    /// Something else: the lock is damaged, or belongs to the parent of this fork.
+    Failed(Error),
+}
+
+impl<G> LockError<G> {
+    /// The guard, or the value, if there is one.
+    #[must_use]
+    pub fn into_inner(self) -> Option<G> {
+        match self {
+            Self::OwnerDied { guard, .. } | Self::Panicked { guard } => Some(guard),
+            _ => None,
+        }
+    }
+
+    /// The guard of a lock that is only poisoned; every other failure stays one.
+    ///
+    /// For those who can go on with what a dead owner left:
+    /// `lock.lock().or_else(LockError::recover)`.
+    ///
+    /// # Errors
+    /// If the lock was not taken.
+    pub fn recover(self) -> Result<G, Error> {
+        match self {
+            Self::OwnerDied { guard, .. } | Self::Panicked { guard } => Ok(guard),
+            other => Err(other.into()),
+        }
+    }
+
+    /// Whether the lock is taken, and an owner before died or panicked.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        matches!(self, Self::OwnerDied { .. } | Self::Panicked { .. })
+    }
+
+    /// Whether a process died with the lock in its hands.
+    #[must_use]
+    pub fn is_owner_dead(&self) -> bool {
+        matches!(self, Self::OwnerDied { .. })
+    }
+
+    /// Whether somebody has the lock, and the call was not one that waits.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        matches!(self, Self::WouldBlock)
+    }
+
+    /// Whether somebody had the lock until the time-out.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::TimedOut)
+    }
+
+    /// The error behind it, if it is none of the above.
+    #[must_use]
+    pub fn error(&self) -> Option<&Error> {
+        match self {
+            Self::Failed(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// The same error with another guard.
+    pub(crate) fn map<H>(self, with: impl FnOnce(G) -> H) -> LockError<H> {
+        match self {
+            Self::OwnerDied { guard, participant, pid } => {
+                LockError::OwnerDied { guard: with(guard), participant, pid }
+            }
+            Self::Panicked { guard } => LockError::Panicked { guard: with(guard) },
+            Self::WouldBlock => LockError::WouldBlock,
+            Self::TimedOut => LockError::TimedOut,
+            Self::WouldDeadlock => LockError::WouldDeadlock,
+            Self::Failed(error) => LockError::Failed(error),
+        }
+    }
+}
+
+impl<G> From<LockError<G>> for Error {
+    fn from(error: LockError<G>) -> Self {
+        let kind = match &error {
+            LockError::OwnerDied { .. } | LockError::Panicked { .. } => ErrorKind::Poisoned,
+            LockError::WouldBlock => ErrorKind::WouldBlock,
+            LockError::TimedOut => ErrorKind::Timeout,
+            LockError::WouldDeadlock => ErrorKind::Deadlock,
+            LockError::Failed(_) => ErrorKind::Corrupt,
+        };
+        match error {
+            LockError::Failed(error) => error,
+            other => Error::new(kind, other.to_string()),
+        }
+    }
+}
+
+impl<G> fmt::Display for LockError<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OwnerDied { participant, pid, .. } => write!(
+                f,
+                "process {pid} (participant {participant}) died with the lock in its hands: check \
+                 what it guards, then call `clear_poison`"
+            ),
+            Self::Panicked { .. } => f.write_str(
+                "a thread panicked with the lock in its hands: check what it guards, then call \
+                 `clear_poison`",
+            ),
+            Self::WouldBlock => f.write_str("somebody has the lock"),
+            Self::TimedOut => f.write_str("somebody had the lock until the time-out"),
+            Self::WouldDeadlock => f.write_str(
+                "this thread has the lock already and would wait for itself: drop the guard first, \
+                 or use a `ReentrantLock`",
+            ),
+            Self::Failed(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<G> fmt::Debug for LockError<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LockError({self})")
+    }
+}
+
+impl<G> std::error::Error for LockError<G> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error().map(|error| error as _)
+    }
+}

@@ -1,0 +1,112 @@
+//! What the owner of a mutex does with it, and what everybody may ask.
+
+use crate::shim::Ordering;
+#[cfg(test)]
+use crate::shim::{AtomicU32, AtomicU64, Futex};
+
+use super::{AWAITED, CROWD};
+use super::{CALM, DIED, Legacy, Me, Mutex, OWNER, PANICKED};
+
+/// For who has the lock.
+impl Mutex {
+    #[inline]
+    pub(super) fn hold(&self, me: Me) {
+        // Relaxed: see `unlock`. Not calm, whatever a calm owner that died left here.
+        self.holder.store(u64::from(me.thread), Ordering::Relaxed);
+    }
+
+    /// What the owner does from here on, until it frees the lock, leaves the data whole at every
+    /// instruction.
+    #[inline]
+    pub(crate) fn be_calm(&self, me: Me) {
+        // Relaxed: should it come later than what follows, a death in between is taken for worse
+        // than it was.
+        self.holder.store(CALM | u64::from(me.thread), Ordering::Relaxed);
+    }
+
+    /// Whether this thread has the lock.
+    #[inline]
+    pub(crate) fn is_held_by(&self, me: Me) -> bool {
+        // Relaxed, both: a thread sees what it wrote itself, and nobody else writes its number.
+        let word = self.word.word().load(Ordering::Relaxed);
+        word & OWNER == me.participant + 1
+            && self.holder.load(Ordering::Relaxed) as u32 == me.thread
+    }
+
+    /// One level more of a lock that counts, for its owner. `None` if there are no more.
+    pub(crate) fn deepen(&self) -> Option<u32> {
+        // Relaxed: the owner's.
+        let deeper = self.depth.load(Ordering::Relaxed).checked_add(1)?;
+        self.depth.store(deeper, Ordering::Relaxed);
+        Some(deeper)
+    }
+
+    /// One level less, for its owner; zero is the last.
+    pub(crate) fn rise(&self) -> u32 {
+        let left = self.depth.load(Ordering::Relaxed).saturating_sub(1);
+        self.depth.store(left, Ordering::Relaxed);
+        left
+    }
+
+    /// How deep the owner is, for the owner.
+    pub(crate) fn depth(&self) -> u32 {
+        self.depth.load(Ordering::Relaxed)
+    }
+
+    /// Sets how deep the owner is, for the owner.
+    pub(crate) fn set_depth(&self, depth: u32) {
+        self.depth.store(depth, Ordering::Relaxed);
+    }
+
+    /// Says that what the lock guards was left half written by a dead participant.
+    pub(crate) fn poison(&self, id: u32, pid: u32) {
+        self.victim.store(u64::from(pid) << 32 | u64::from(id), Ordering::Relaxed);
+        self.word.word().fetch_or(DIED, Ordering::Relaxed);
+    }
+}
+
+/// For everybody.
+impl Mutex {
+    /// What is left behind, as of now.
+    pub(crate) fn legacy(&self) -> Legacy {
+        // Relaxed: a remark.
+        Legacy(self.word.word().load(Ordering::Relaxed) & (DIED | PANICKED))
+    }
+
+    /// Takes for granted what former owners left.
+    pub(crate) fn clear(&self) {
+        // Relaxed: who clears it has looked at the data, under the lock.
+        self.word.word().fetch_and(!(DIED | PANICKED), Ordering::Relaxed);
+    }
+
+    /// Who died last with the lock in its hands, and its pid.
+    pub(crate) fn victim(&self) -> (u32, u32) {
+        // Relaxed: behind the Acquire that found `DIED`.
+        let victim = self.victim.load(Ordering::Relaxed);
+        (victim as u32, (victim >> 32) as u32)
+    }
+
+    /// The participant that has the lock, as of now.
+    #[inline]
+    pub(crate) fn owner(&self) -> Option<u32> {
+        // Relaxed: a remark, or ordered by the fence of whoever asks.
+        (self.word.word().load(Ordering::Relaxed) & OWNER).checked_sub(1)
+    }
+
+    /// Whether somebody may sleep until it is free.
+    pub(crate) fn is_awaited(&self) -> bool {
+        // Relaxed: a remark.
+        self.word.word().load(Ordering::Relaxed) & (AWAITED | CROWD) != 0
+    }
+
+    /// A lock outside of any segment.
+    #[cfg(test)]
+    pub(crate) fn new() -> Self {
+        Self {
+            word: Futex::new(0),
+            depth: AtomicU32::new(0),
+            holder: AtomicU64::new(0),
+            victim: AtomicU64::new(0),
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Room 5: locks and their kin, as handles that travel. What they do is in `raw`.
+
+mod lock;
+mod object;
+mod owned;
+mod reentrant;
+
+pub use lock::{Lock, LockGuard};
+pub use reentrant::{ReentrantGuard, ReentrantLock};
+
+use crate::segment::Segment;
+
+/// A process that has something of a shared object in its hands, as it was a moment ago.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Holder {
+    /// Its number among the processes that share the object.
+    pub participant: u32,
+    /// Its process id, as it said itself.
+    pub pid: u32,
+    /// How much it has: levels of a lock, permits of a semaphore.
+    pub count: u32,
+}
+
+impl Holder {
+    fn new(segment: &Segment, participant: u32, count: u32) -> Self {
+        Self { participant, pid: segment.pid_of(participant), count }
+    }
+}

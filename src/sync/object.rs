@@ -1,0 +1,213 @@
+//! What every handle of a lock or its kin is: a state machine in place, whose process this is, and
+//! how it crosses.
+#![allow(unsafe_code)]
+
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::raw::kind::Kind;
+use crate::raw::mutex::{Me, Mutex};
+use crate::segment::{self, Segment, Shared};
+use crate::shim::{AtomicU64, Ordering::Relaxed};
+use crate::sys::thread;
+use crate::transfer::cargo;
+
+/// A state machine that blocks of one kind begin with.
+///
+/// # Safety
+/// - It is made of atomics alone, so any bytes are a valid one; zeros are a fresh one.
+/// - A block of `KIND` begins with something that begins with a `Self`.
+pub(crate) unsafe trait Machine: Sync {
+    /// The kind of the block, by which the janitor finds what to give back.
+    const KIND: Kind;
+}
+
+// SAFETY: atomics alone; `Kind::Mutex` says so of its blocks.
+unsafe impl Machine for Mutex {
+    const KIND: Kind = Kind::Mutex;
+}
+
+/// The beginning of a block: the machine, and what kind of handle belongs to it.
+#[repr(C)]
+struct Head<M> {
+    machine: M,
+    /// Of the type of the handle. Written once.
+    fingerprint: AtomicU64,
+    /// How many bytes of data are behind the head. Written once.
+    data: AtomicU64,
+}
+
+/// What data begins at a multiple of.
+const LINE: u64 = 128;
+
+/// A handle of one shared object, which begins with a machine and may have data behind it.
+#[derive(Debug)]
+pub(crate) struct Object<M> {
+    shared: Shared,
+    machine: NonNull<M>,
+    data: NonNull<u8>,
+    length: u64,
+    fingerprint: u64,
+    _machine: PhantomData<M>,
+}
+
+// SAFETY: the machine is `Sync` and is reached through shared references alone; what is done with
+// the data is the business of those who ask for its address.
+unsafe impl<M: Machine> Send for Object<M> {}
+// SAFETY: as above.
+unsafe impl<M: Machine> Sync for Object<M> {}
+
+impl<M> Clone for Object<M> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone(), ..*self }
+    }
+}
+
+impl<M: Machine> Object<M> {
+    /// Where data begins.
+    const DATA_AT: u64 = (size_of::<Head<M>>() as u64).next_multiple_of(LINE);
+
+    /// Makes an object without data. `init` completes it before anybody sees it.
+    pub(crate) fn make(fingerprint: u64, init: impl Fn(&M)) -> Result<Self> {
+        Self::make_with(fingerprint, 0, u64::MAX, |machine, _| init(machine))
+    }
+
+    /// Makes an object with `length` bytes of data, which are zeros; only the first `furnished` of
+    /// them have memory of their own, where that is less than all.
+    pub(crate) fn make_with(
+        fingerprint: u64,
+        length: u64,
+        furnished: u64,
+        init: impl Fn(&M, NonNull<u8>),
+    ) -> Result<Self> {
+        let too_long = || Error::new(ErrorKind::Limit, format!("an object of {length} bytes"));
+        let total = length.checked_add(Self::DATA_AT).ok_or_else(too_long)?;
+        let start = |at: NonNull<u8>, _me| {
+            // SAFETY: the block is zeroed, aligned to a line, longer than the head and nobody
+            // else's; zeros are a valid head.
+            let head = unsafe { at.cast::<Head<M>>().as_ref() };
+            // Relaxed, both: nobody else sees the block before it is opened.
+            head.fingerprint.store(fingerprint, Relaxed);
+            head.data.store(length, Relaxed);
+            // SAFETY: the data begins within the block, or at its end.
+            init(&head.machine, unsafe { at.add(Self::DATA_AT as usize) });
+        };
+        let shared = if furnished < length {
+            let furnished = Self::DATA_AT + furnished;
+            segment::allocate_sparse(furnished, total, M::KIND, start)?
+        } else {
+            segment::allocate(total, M::KIND, start)?
+        };
+        Self::on(shared)
+    }
+
+    /// The object in a block.
+    fn on(shared: Shared) -> Result<Self> {
+        let corrupt = || Error::new(ErrorKind::Corrupt, "a lock or value that is none");
+        if !shared.is(M::KIND) || shared.len() < Self::DATA_AT {
+            return Err(corrupt());
+        }
+        // SAFETY: long enough (checked above), and a block of this kind begins with a head, which
+        // is atomics.
+        let head = unsafe { shared.get::<Head<M>>() };
+        // Relaxed, both: written before the block was opened, and read once.
+        let length = head.data.load(Relaxed);
+        let fingerprint = head.fingerprint.load(Relaxed);
+        if shared.len() - Self::DATA_AT < length {
+            return Err(corrupt());
+        }
+        let machine = NonNull::from(&head.machine);
+        // SAFETY: within the block, or at its end.
+        let data = unsafe { shared.base().add(Self::DATA_AT as usize) };
+        Ok(Self { shared, machine, data, length, fingerprint, _machine: PhantomData })
+    }
+
+    /// The machine.
+    #[inline]
+    pub(crate) fn machine(&self) -> &M {
+        // SAFETY: found in range by `on`; mapped as long as `shared`; atomics.
+        unsafe { self.machine.as_ref() }
+    }
+
+    /// The first byte of the data, aligned to 128, and how many there are.
+    pub(crate) fn data(&self) -> (NonNull<u8>, u64) {
+        (self.data, self.length)
+    }
+
+    #[inline]
+    pub(crate) fn segment(&self) -> &Segment {
+        self.shared.segment()
+    }
+
+    /// This thread, as a part of the participant that this process is.
+    ///
+    /// # Errors
+    /// `Forked` in a child that was forked without [`Process::fork`](crate::Process::fork).
+    #[inline]
+    pub(crate) fn me(&self) -> Result<Me> {
+        let segment = self.shared.segment();
+        if !segment.is_ours() {
+            return Err(forked());
+        }
+        Ok(Me { participant: segment.me(), thread: thread::number() })
+    }
+
+    /// Whether this process is still that participant: not so in a forked child.
+    #[inline]
+    pub(crate) fn is_still(&self, participant: u32) -> bool {
+        let segment = self.shared.segment();
+        segment.is_ours() && segment.me() == participant
+    }
+
+    /// Whether two handles are of one object.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.shared.block() == other.shared.block()
+            && self.segment().uuid() == other.segment().uuid()
+    }
+}
+
+#[cold]
+fn forked() -> Error {
+    let what = "a lock or value that was inherited by fork belongs to the parent: fork with \
+                `Process::fork`";
+    Error::new(ErrorKind::Forked, what)
+}
+
+/// What is written in the place of a handle: the number of its block in the parcel, and the type.
+#[derive(Serialize, Deserialize)]
+struct Ticket {
+    block: u32,
+    fingerprint: u64,
+}
+
+impl<M: Machine> Object<M> {
+    /// Puts the object into the parcel that is being packed.
+    pub(crate) fn pack<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let packed = self.me().and_then(|_| cargo::put_block(&self.shared, None));
+        let failed = |error| cargo::not_packed(error, serde::ser::Error::custom);
+        let block = packed.map_err(failed)?;
+        Ticket { block, fingerprint: self.fingerprint }.serialize(serializer)
+    }
+
+    /// Takes an object of this fingerprint out of the parcel that is being unpacked.
+    pub(crate) fn unpack<'de, D: Deserializer<'de>>(
+        deserializer: D,
+        fingerprint: u64,
+    ) -> Result<Self, D::Error> {
+        let ticket = Ticket::deserialize(deserializer)?;
+        let failed = |error| cargo::not_unpacked(error, serde::de::Error::custom);
+        Self::arrive(&ticket, fingerprint).map_err(failed)
+    }
+
+    fn arrive(ticket: &Ticket, fingerprint: u64) -> Result<Self> {
+        let object = Self::on(cargo::take_block(ticket.block)?.shared)?;
+        if ticket.fingerprint != fingerprint || object.fingerprint != fingerprint {
+            let what = "a lock or value was sent as one of another type";
+            return Err(Error::new(ErrorKind::Codec, what));
+        }
+        Ok(object)
+    }
+}

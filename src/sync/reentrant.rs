@@ -1,0 +1,215 @@
+//! A lock between processes that its owner can take again.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::error::{Error, ErrorKind, LockError, Result};
+use crate::raw::mutex::{Legacy, Mutex, Refusal};
+use crate::sys::clock::Deadline;
+use crate::transfer::codec::fingerprint;
+
+use super::Holder;
+use super::object::Object;
+use super::owned::{self, Claim, Patience};
+
+/// A lock that the thread that has it can take again: it is free when every guard is gone.
+///
+/// Otherwise it is a [`Lock`]: it guards whatever its users agree upon, its handles travel, and
+/// it outlives its owner. The owner is a thread of a process. Another thread of the same process
+/// waits like anybody else.
+///
+/// # Examples
+/// ```
+/// use multiproc::ReentrantLock;
+///
+/// fn count_down(lock: &ReentrantLock, n: u32) -> multiproc::Result<u32> {
+///     let guard = lock.lock()?;
+///     if n == 0 { Ok(guard.depth()) } else { count_down(lock, n - 1) }
+/// }
+///
+/// let lock = ReentrantLock::new()?;
+/// assert_eq!(count_down(&lock, 3)?, 4);
+/// assert!(lock.who_holds().is_none());
+/// # Ok::<(), multiproc::Error>(())
+/// ```
+#[doc(alias = "RLock")]
+#[derive(Clone)]
+pub struct ReentrantLock {
+    object: Object<Mutex>,
+}
+
+/// One of the times that a thread has the lock. The last one that is dropped frees it.
+///
+/// It stays with its thread. In a child that was forked meanwhile its copy does nothing.
+#[must_use = "the lock is free again as soon as its guard is dropped"]
+#[derive(Debug)]
+pub struct ReentrantGuard<'a> {
+    lock: &'a ReentrantLock,
+    claim: Claim,
+    _stays: PhantomData<*const ()>,
+}
+
+impl ReentrantLock {
+    /// Makes a lock, which is free. It takes 256 bytes of shared memory.
+    ///
+    /// # Errors
+    /// If there is no shared memory left, or no file descriptor for it.
+    pub fn new() -> Result<Self> {
+        Ok(Self { object: Object::make(Self::fingerprint(), |_| ())? })
+    }
+
+    fn fingerprint() -> u64 {
+        fingerprint::<Self, ()>()
+    }
+
+    /// Takes the lock once more, or waits for it as long as it takes.
+    ///
+    /// # Errors
+    /// [`OwnerDied`](LockError::OwnerDied) and [`Panicked`](LockError::Panicked) with the guard, if
+    /// an owner left the lock poisoned; not again for the levels above.
+    /// [`Failed`](LockError::Failed) in a child that was forked without
+    /// [`Process::fork`](crate::Process::fork), where the lock is damaged, and if a thread has it
+    /// more often than `u32` can count.
+    #[doc(alias = "acquire")]
+    #[inline]
+    pub fn lock(&self) -> Result<ReentrantGuard<'_>, LockError<ReentrantGuard<'_>>> {
+        self.take(Some(Deadline::NEVER))
+    }
+
+    /// Takes the lock if it is free, or this thread's already.
+    ///
+    /// # Errors
+    /// [`WouldBlock`](LockError::WouldBlock) if it is not, and as [`lock`](Self::lock).
+    #[inline]
+    pub fn try_lock(&self) -> Result<ReentrantGuard<'_>, LockError<ReentrantGuard<'_>>> {
+        self.take(None)
+    }
+
+    /// Takes the lock once more, or waits for it for so long at the most.
+    ///
+    /// # Errors
+    /// [`TimedOut`](LockError::TimedOut) if it was not free in time, and as [`lock`](Self::lock).
+    pub fn lock_timeout(
+        &self,
+        timeout: Duration,
+    ) -> Result<ReentrantGuard<'_>, LockError<ReentrantGuard<'_>>> {
+        self.take(Some(Deadline::after(timeout)))
+    }
+
+    #[inline]
+    fn take(
+        &self,
+        patience: Patience,
+    ) -> Result<ReentrantGuard<'_>, LockError<ReentrantGuard<'_>>> {
+        let me = match self.object.me() {
+            Ok(me) => me,
+            Err(error) => return Err(LockError::Failed(error)),
+        };
+        let mutex = self.object.machine();
+        let legacy = match owned::take(mutex, self.object.segment(), me, patience) {
+            Ok(legacy) => {
+                mutex.set_depth(1);
+                legacy
+            }
+            // It is ours, and whoever had it before us was spoken of at the first level.
+            Err(Refusal::Own) if mutex.deepen().is_some() => Legacy::NONE,
+            Err(Refusal::Own) => return Err(LockError::Failed(too_deep())),
+            Err(refusal) => return Err(owned::refused(refusal)),
+        };
+        let guard = ReentrantGuard { lock: self, claim: Claim::new(me), _stays: PhantomData };
+        if legacy.is_none() { Ok(guard) } else { Err(owned::poisoned(mutex, legacy, guard)) }
+    }
+
+    /// Who has the lock, if anybody has.
+    #[must_use]
+    pub fn who_holds(&self) -> Option<Holder> {
+        owned::holder_of(self.object.machine(), self.object.segment())
+    }
+
+    /// Whether somebody has the lock.
+    #[doc(alias = "locked")]
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.object.machine().owner().is_some()
+    }
+
+    /// Whether an owner died or panicked, and nobody has called
+    /// [`clear_poison`](Self::clear_poison) since.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        !self.object.machine().legacy().is_none()
+    }
+
+    /// Tells everybody that all is well again. For whoever has the lock and has looked.
+    pub fn clear_poison(&self) {
+        self.object.machine().clear();
+    }
+}
+
+#[cold]
+fn too_deep() -> Error {
+    Error::new(ErrorKind::Limit, format!("a lock that one thread has {} times", u32::MAX))
+}
+
+impl ReentrantGuard<'_> {
+    /// How often this thread has the lock, this time included.
+    #[must_use]
+    pub fn depth(&self) -> u32 {
+        self.lock.object.machine().depth()
+    }
+}
+
+impl Drop for ReentrantGuard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let object = &self.lock.object;
+        let owner = self.claim.owner();
+        if object.is_still(owner) {
+            let mutex = object.machine();
+            if mutex.rise() == 0 {
+                mutex.unlock(owner, self.claim.leaving());
+            }
+        }
+    }
+}
+
+impl PartialEq for ReentrantLock {
+    /// Whether both are handles of one lock.
+    fn eq(&self, other: &Self) -> bool {
+        self.object.is_same(&other.object)
+    }
+}
+
+impl Eq for ReentrantLock {}
+
+impl fmt::Debug for ReentrantLock {
+    /// What it looks like at this moment, without taking it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("ReentrantLock");
+        owned::describe(&mut debug, self.object.machine(), self.object.segment());
+        debug.finish()
+    }
+}
+
+impl Serialize for ReentrantLock {
+    /// Puts a handle of the lock into the parcel that is being packed.
+    ///
+    /// # Errors
+    /// Outside the arguments and results of processes and the messages of connections.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.object.pack(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ReentrantLock {
+    /// Takes the handle out of the parcel that is being unpacked.
+    ///
+    /// # Errors
+    /// Outside the arguments and results of processes and the messages of connections.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self { object: Object::unpack(deserializer, Self::fingerprint())? })
+    }
+}
