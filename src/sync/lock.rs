@@ -131,6 +131,11 @@ impl Lock {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn object(&self) -> &Object<Mutex> {
+        &self.object
+    }
+
     /// Who has the lock, if anybody has.
     #[must_use]
     pub fn who_holds(&self) -> Option<Holder> {

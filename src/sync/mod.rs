@@ -1,5 +1,7 @@
 //! Room 5: locks and their kin, as handles that travel. What they do is in `raw`.
 
+#[cfg(test)]
+pub(crate) mod hostile;
 mod lock;
 mod object;
 mod owned;

@@ -169,6 +169,17 @@ impl<M: Machine> Object<M> {
     }
 }
 
+#[cfg(test)]
+impl<M: Machine> Object<M> {
+    /// All words of the block, to write over.
+    pub(crate) fn words(&self) -> &[AtomicU64] {
+        let length = self.shared.len() as usize / size_of::<AtomicU64>();
+        let base = self.shared.base().cast::<AtomicU64>();
+        // SAFETY: mapped as long as `shared`, aligned, and atomics like all that is in it.
+        unsafe { std::slice::from_raw_parts(base.as_ptr(), length) }
+    }
+}
+
 #[cold]
 fn forked() -> Error {
     let what = "a lock or value that was inherited by fork belongs to the parent: fork with \

@@ -123,6 +123,11 @@ impl ReentrantLock {
         if legacy.is_none() { Ok(guard) } else { Err(owned::poisoned(mutex, legacy, guard)) }
     }
 
+    #[cfg(test)]
+    pub(super) fn object(&self) -> &Object<Mutex> {
+        &self.object
+    }
+
     /// Who has the lock, if anybody has.
     #[must_use]
     pub fn who_holds(&self) -> Option<Holder> {

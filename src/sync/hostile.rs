@@ -1,0 +1,133 @@
+//! P2: whatever words are in the memory of a lock or its kin, its verbs give an error or an answer.
+//! They do not crash, do not hang, and do not panic, and neither does a drop or a recovery.
+
+use std::sync::atomic::AtomicBool;
+use std::thread;
+use std::time::Duration;
+
+use super::object::{Machine, Object};
+use super::*;
+use crate::error::LockError;
+use crate::raw::wait::testing::Watchdog;
+use crate::shim::{AtomicU64, Ordering::*};
+
+const SOON: Duration = Duration::from_micros(50);
+const ROUNDS: u64 = 300;
+
+/// Numbers from a seed, the same every time.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        let mixed = (self.0 ^ (self.0 >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed ^ (mixed >> 32)
+    }
+
+    /// A word as a broken program leaves it.
+    fn word(&mut self, before: u64) -> u64 {
+        match self.next() % 8 {
+            0 => 0,
+            1 => u64::MAX,
+            2 => self.next(),
+            3 => self.next() % 4096,
+            4 => (self.next() % 4096) << 32,
+            5 => before.wrapping_add(1),
+            6 => before.wrapping_sub(1),
+            _ => before ^ 1 << (self.next() % 64),
+        }
+    }
+
+    fn scribble(&mut self, words: &[AtomicU64]) {
+        // The first words are looked at more often than the rest.
+        let near = self.next() % 2 == 0;
+        let end = if near { words.len().min(8) } else { words.len() };
+        let word = &words[self.next() as usize % end];
+        word.store(self.word(word.load(Relaxed)), Relaxed);
+    }
+}
+
+/// Says which seed it was, should the test not come to its end.
+struct Told(&'static str, u64);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("{} ended badly with seed {}", self.0, self.1);
+        }
+    }
+}
+
+/// Tries the verbs of an object whose words were written over, or are while it is used.
+pub(crate) fn torment<H: Sync, M: Machine>(
+    name: &'static str,
+    make: impl Fn() -> H,
+    object: impl Fn(&H) -> &Object<M> + Copy + Sync,
+    verbs: impl Fn(&H, &mut Dice),
+) {
+    let _dog = Watchdog::new(name);
+    for seed in 0..ROUNDS {
+        let _told = Told(name, seed);
+        let mut dice = Dice::new(seed);
+        let handle = make();
+        for _ in 0..1 + seed % 5 {
+            (0..1 + seed % 7).for_each(|_| dice.scribble(object(&handle).words()));
+            verbs(&handle, &mut dice);
+        }
+        // What a dead participant had is looked for in the same words.
+        let id = dice.next() as u32 % 3;
+        object(&handle).segment().recover_one(id);
+        drop(handle);
+    }
+    let handle = make();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut dice = Dice::new(ROUNDS);
+            while !is_over.load(Relaxed) {
+                dice.scribble(object(&handle).words());
+                (0..dice.next() % 64).for_each(|_| std::hint::spin_loop());
+            }
+        });
+        let mut dice = Dice::new(ROUNDS + 1);
+        (0..ROUNDS).for_each(|_| verbs(&handle, &mut dice));
+        is_over.store(true, Relaxed);
+    });
+}
+
+#[test]
+fn any_bytes_are_a_lock() {
+    torment(
+        "any_bytes_are_a_lock",
+        || Lock::new().unwrap(),
+        Lock::object,
+        |lock, _| {
+            drop(lock.try_lock());
+            drop(lock.lock_timeout(SOON));
+            let guard = lock.lock_timeout(SOON).map_err(LockError::into_inner);
+            let _ = (lock.who_holds(), lock.is_locked(), lock.is_poisoned(), format!("{lock:?}"));
+            lock.clear_poison();
+            drop(guard);
+        },
+    );
+}
+
+#[test]
+fn any_bytes_are_a_reentrant_lock() {
+    let make = || ReentrantLock::new().unwrap();
+    torment("any_bytes_are_a_reentrant_lock", make, ReentrantLock::object, |lock, _| {
+        let outer = lock.try_lock();
+        let inner = lock.lock_timeout(SOON);
+        let _ = (lock.who_holds(), lock.is_locked(), format!("{lock:?}"));
+        if let Ok(guard) = &inner {
+            let _ = guard.depth();
+        }
+        drop(outer);
+        drop(inner);
+        lock.clear_poison();
+    });
+}
