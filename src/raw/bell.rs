@@ -15,7 +15,7 @@
 //! sleep looks again. Who is woken looks before it gives up. So no ring is spent on one that then
 //! leaves what it was rung for, unless it dies; then the janitor wakes everybody.
 
-use crate::shim::{Futex, Ordering, fence_after_rmw, kill_point, mutant};
+use crate::shim::{Futex, Ordering, fence, fence_after_rmw, kill_point, mutant};
 
 use super::wait::{self, Place, Terms, Waited};
 
@@ -109,6 +109,9 @@ impl Bell {
         if mutant("bell-alarm") {
             return;
         }
+        // Fence `bell-rescued`: meets the one of `Place::fence`. What the dead changed and did not
+        // ring for is before it, as the janitor knows of the death; the bell's change is after it.
+        fence("bell-rescued");
         // Relaxed: as in `ring_marked`.
         self.0.word().fetch_add(RING, Ordering::Relaxed);
         self.0.wake_all();

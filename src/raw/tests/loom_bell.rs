@@ -148,12 +148,29 @@ fn a_ring_that_dies_is_made_good() {
     }
 }
 
+/// Who dies before it rings has changed what is waited for all the same.
+#[test]
+fn a_ring_that_never_came_is_made_good() {
+    model("bell, dies before it rings", BOUND, || {
+        let hall = Hall::new();
+        let there = Arc::clone(&hall);
+        let ringer = thread::spawn(move || {
+            there.permits.fetch_add(1, Ordering::Release);
+            race(&there.race);
+            there.bell.alarm();
+        });
+        assert_eq!(hall.wait(Deadline::NEVER), Waited::Ready);
+        ringer.join().unwrap();
+    });
+}
+
 #[test]
 fn mutants_are_caught() {
     const HERE: &str = "raw::tests::loom_bell";
     let caught = [
         ("bell/fence", "a_ring_reaches_the_waiter"),
         ("bell-slipped-in", "a_ring_in_vain_forgets_nobody"),
+        ("bell-rescued/fence", "a_ring_that_never_came_is_made_good"),
         ("bell-alarm", "a_ring_that_dies_is_made_good"),
     ];
     let caught = caught.map(|(mutant, test)| (mutant, format!("{HERE}::{test}")));
