@@ -4,6 +4,7 @@
 pub(crate) mod bell;
 pub(crate) mod bench;
 pub(crate) mod blocks;
+pub(crate) mod event;
 pub(crate) mod frame;
 pub(crate) mod kind;
 pub(crate) mod lane;

@@ -21,11 +21,12 @@
 //! sends every publisher through a slow path with a full fence.
 //!
 //! **What a place does.** Marks and sleep differ between [`Seat`](super::seat),
-//! [`Bench`](super::bench), [`Bell`](super::bell) and [`Mutex`](super::mutex); [`Place`] is what
-//! this file asks of them. At a seat and on a bench a waker takes the mark before it wakes, so one
-//! message costs one system call, however long the woken thread takes to run. A bell and a mutex
-//! have one mark for all, and the kernel knows who sleeps there; what their publishers change, they
-//! change by a read-modify-write, so they need no membarrier.
+//! [`Bench`](super::bench), [`Bell`](super::bell), [`Event`](super::event) and
+//! [`Mutex`](super::mutex); [`Place`] is what this file asks of them. At a seat and on a bench a
+//! waker takes the mark before it wakes, so one message costs one system call, however long the
+//! woken thread takes to run. The others have one mark for all, and the kernel knows who sleeps
+//! there; what their publishers change, they change by a read-modify-write, so they need no
+//! membarrier.
 //!
 //! **Deaths.** A waker may die between its store and its wake, and a woken thread before it acts.
 //! The janitor who notices bumps the death epoch, on which every sleeper waits as well, and wakes

@@ -10,6 +10,7 @@ mod estate;
 mod loom_bell;
 mod loom_blocks;
 mod loom_chain;
+mod loom_event;
 mod loom_frame;
 mod loom_lane;
 mod loom_mutex;
