@@ -1,6 +1,7 @@
 //! Room 2: state machines in place. `repr(C)`, address-free, no fd, no allocation, no sleep but in
 //! `wait`. Whatever maps them into memory, a segment or a model, the code is the same.
 
+pub(crate) mod barrier;
 pub(crate) mod bell;
 pub(crate) mod bench;
 pub(crate) mod blocks;

@@ -7,6 +7,7 @@
 mod chain_sim;
 mod death;
 mod estate;
+mod loom_barrier;
 mod loom_bell;
 mod loom_blocks;
 mod loom_chain;
