@@ -68,7 +68,7 @@ pub struct Readme;
 #[cfg(doc)]
 pub mod _architecture {}
 
-pub use error::{Error, ErrorKind, LockError, RecvError, Result, SendError};
+pub use error::{BarrierError, Error, ErrorKind, LockError, RecvError, Result, SendError};
 
 #[cfg(not(multiproc_loom))]
 pub use {
@@ -81,6 +81,6 @@ pub use {
         Both, CanReceive, CanSend, End, HandleInfo, Queue, QueueBuilder, QueueInfo, QueueIter,
         QueueSlot, QueueStats, Received, Receiver, Receiving, Sender, Sending,
     },
-    sync::{Holder, Lock, LockGuard, ReentrantGuard, ReentrantLock},
+    sync::{Barrier, BarrierWait, Event, Holder, Lock, LockGuard, ReentrantGuard, ReentrantLock},
     transfer::codec::{Codec, CodecError, Framed, Plain, Serde, Shape},
 };

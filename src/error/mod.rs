@@ -1,5 +1,6 @@
 //! The one error of everything that is not a hot path.
 
+mod barrier;
 mod lock;
 mod message;
 mod travel;
@@ -9,6 +10,7 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
+pub use barrier::BarrierError;
 pub use lock::LockError;
 pub(crate) use message::{Cause, Way};
 pub use message::{RecvError, SendError};
@@ -62,6 +64,8 @@ pub enum ErrorKind {
     Deadlock,
     /// What a lock guards may be half written: an owner died or panicked.
     Poisoned,
+    /// A barrier was broken by somebody who died, gave up or aborted it.
+    Broken,
 }
 
 impl Error {

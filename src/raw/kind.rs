@@ -12,19 +12,27 @@ pub(crate) enum Kind {
     Queue = 3,
     /// What begins with a [`Mutex`](super::mutex::Mutex): a lock, or a value with its lock.
     Mutex = 4,
+    /// An [`Event`](super::event::Event).
+    Event = 8,
+    /// A [`Barrier`](super::barrier::Barrier).
+    Barrier = 9,
 }
 
 impl Kind {
     /// The kind of this number, if it is one.
     pub(crate) fn from_number(number: u32) -> Option<Self> {
-        let all = [Self::Inert, Self::Lane, Self::Queue, Self::Mutex];
+        let all = [Self::Inert, Self::Lane, Self::Queue, Self::Mutex, Self::Event, Self::Barrier];
         all.into_iter().find(|kind| *kind as u32 == number)
     }
 
     /// Whether what a participant has of it is only in the object, so that it must be given back
     /// when the last handle of a living one goes.
     pub(crate) fn is_a_lock(self) -> bool {
-        !matches!(self, Self::Inert | Self::Lane | Self::Queue)
+        match self {
+            Self::Mutex => true,
+            // Who waits has a handle.
+            Self::Inert | Self::Lane | Self::Queue | Self::Event | Self::Barrier => false,
+        }
     }
 
     /// The bytes that every object of this kind begins with.
@@ -37,6 +45,8 @@ impl Kind {
             #[cfg(multiproc_loom)]
             Self::Queue => 0,
             Self::Mutex => size_of::<super::mutex::Mutex>() as u64,
+            Self::Event => size_of::<super::event::Event>() as u64,
+            Self::Barrier => size_of::<super::barrier::Barrier>() as u64,
         }
     }
 }

@@ -3,7 +3,9 @@
 use std::os::fd::AsFd;
 use std::sync::PoisonError;
 
+use crate::raw::barrier::Barrier;
 use crate::raw::blocks::State;
+use crate::raw::event::Event;
 use crate::raw::kind::Kind;
 use crate::raw::lane::Lane;
 use crate::raw::mutex::{Mutex, Owner};
@@ -137,6 +139,14 @@ impl Segment {
             Kind::Mutex => {
                 // SAFETY: as a lane.
                 unsafe { at.cast::<Mutex>().as_ref() }.sweep(id, pid, died);
+            }
+            Kind::Event => {
+                // SAFETY: as a lane.
+                unsafe { at.cast::<Event>().as_ref() }.alarm();
+            }
+            Kind::Barrier => {
+                // SAFETY: as a lane.
+                unsafe { at.cast::<Barrier>().as_ref() }.sweep(id);
             }
         }
     }

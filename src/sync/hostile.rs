@@ -131,3 +131,40 @@ fn any_bytes_are_a_reentrant_lock() {
         lock.clear_poison();
     });
 }
+
+#[test]
+fn any_bytes_are_an_event() {
+    torment(
+        "any_bytes_are_an_event",
+        || Event::new().unwrap(),
+        Event::object,
+        |event, dice| {
+            let _ = (event.wait_timeout(SOON), event.is_set(), format!("{event:?}"));
+            event.set().unwrap();
+            if dice.next().is_multiple_of(2) {
+                event.clear().unwrap();
+            }
+        },
+    );
+}
+
+#[test]
+fn any_bytes_are_a_barrier() {
+    torment(
+        "any_bytes_are_a_barrier",
+        || Barrier::new(2).unwrap(),
+        Barrier::object,
+        |barrier, dice| {
+            thread::scope(|scope| {
+                scope.spawn(|| drop(barrier.wait_timeout(SOON)));
+                drop(barrier.wait_timeout(SOON));
+            });
+            let _ = (barrier.waiting(), barrier.is_broken(), format!("{barrier:?}"));
+            match dice.next() % 3 {
+                0 => barrier.abort().unwrap(),
+                1 => barrier.reset().unwrap(),
+                _ => {}
+            }
+        },
+    );
+}

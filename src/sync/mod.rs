@@ -1,5 +1,7 @@
 //! Room 5: locks and their kin, as handles that travel. What they do is in `raw`.
 
+mod barrier;
+mod event;
 #[cfg(test)]
 pub(crate) mod hostile;
 mod lock;
@@ -7,6 +9,8 @@ mod object;
 mod owned;
 mod reentrant;
 
+pub use barrier::{Barrier, BarrierWait};
+pub use event::Event;
 pub use lock::{Lock, LockGuard};
 pub use reentrant::{ReentrantGuard, ReentrantLock};
 

@@ -8,6 +8,8 @@ use std::ptr::NonNull;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::raw::barrier::Barrier;
+use crate::raw::event::Event;
 use crate::raw::kind::Kind;
 use crate::raw::mutex::{Me, Mutex};
 use crate::segment::{self, Segment, Shared};
@@ -28,6 +30,16 @@ pub(crate) unsafe trait Machine: Sync {
 // SAFETY: atomics alone; `Kind::Mutex` says so of its blocks.
 unsafe impl Machine for Mutex {
     const KIND: Kind = Kind::Mutex;
+}
+
+// SAFETY: an atomic; `Kind::Event` says so of its blocks.
+unsafe impl Machine for Event {
+    const KIND: Kind = Kind::Event;
+}
+
+// SAFETY: atomics alone; `Kind::Barrier` says so of its blocks.
+unsafe impl Machine for Barrier {
+    const KIND: Kind = Kind::Barrier;
 }
 
 /// The beginning of a block: the machine, and what kind of handle belongs to it.

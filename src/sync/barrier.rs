@@ -1,0 +1,280 @@
+//! A barrier between processes.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::error::{BarrierError, Error, ErrorKind, Result};
+use crate::raw;
+use crate::raw::barrier::{Failure, PARTIES_MAX, Party};
+use crate::sys::clock::Deadline;
+use crate::transfer::codec::fingerprint;
+
+use super::object::Object;
+
+/// Where a fixed number of threads, of any processes, wait until all of them are there.
+///
+/// Then all go on, and the barrier is ready for the next time. What each did before it came is seen
+/// by all after it. A handle is `Send`, `Sync` and `Clone`; all handles, here and in processes that
+/// one was sent to, are of the same barrier. A party is a call of [`wait`](Self::wait), not a
+/// handle: each thread that waits counts.
+///
+/// **When it breaks.** If a party dies while it waits, by `kill -9` or otherwise, the others would
+/// wait for ever; instead all of them get [`BarrierError::Broken`]. So they do when the time of one
+/// of them is up, when the action of the last one panics, and by [`abort`](Self::abort). A broken
+/// barrier lets nobody pass until it is [`reset`](Self::reset). All parties agree: either every
+/// wait of one round passes, or none does.
+///
+/// A parent that supervises notices a death within a millisecond, everybody else within some tenths
+/// of a second. A process that dies before it comes, also between two rounds, has told nobody that
+/// it would: where that can be, wait with a time-out. A party that is stopped is not dead.
+///
+/// # Examples
+/// ```
+/// use multiproc::{Barrier, Process};
+///
+/// fn simulate((barrier, steps): (Barrier, u32)) -> multiproc::Result<()> {
+///     for _ in 0..steps {
+///         // Compute a step, then wait for the others to have done so.
+///         barrier.wait()?;
+///     }
+///     Ok(())
+/// }
+///
+/// let barrier = Barrier::new(2)?;
+/// let child = Process::spawn(simulate, (barrier.clone(), 3))?;
+/// for _ in 0..3 {
+///     let round = barrier.wait()?;
+///     if round.is_leader() {
+///         assert_eq!(round.index(), 1);
+///     }
+/// }
+/// child.join().unwrap()?;
+/// # Ok::<(), multiproc::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Barrier {
+    object: Object<raw::barrier::Barrier>,
+    parties: u32,
+}
+
+/// What a party knows when all have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BarrierWait {
+    index: u32,
+    parties: u32,
+}
+
+impl BarrierWait {
+    /// How many parties were there before this one: from 0 to one less than there are parties, and
+    /// different for each of them.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.index as usize
+    }
+
+    /// Whether this party was the last one to come. True for exactly one.
+    #[must_use]
+    pub fn is_leader(self) -> bool {
+        self.index + 1 == self.parties
+    }
+}
+
+impl Barrier {
+    /// Makes a barrier for so many parties. It takes about 8 KiB of shared memory.
+    ///
+    /// # Errors
+    /// If there are no parties, or more than 16383; if there is no shared memory left, or no file
+    /// descriptor for it.
+    pub fn new(parties: usize) -> Result<Self> {
+        let parties = u32::try_from(parties).unwrap_or(u32::MAX);
+        if !(1..=PARTIES_MAX).contains(&parties) {
+            let what = format!("a barrier for {parties} parties: from 1 to {PARTIES_MAX}");
+            return Err(Error::new(ErrorKind::Limit, what));
+        }
+        let prepare = |barrier: &raw::barrier::Barrier| barrier.prepare(parties);
+        Ok(Self { object: Object::make(Self::fingerprint(), prepare)?, parties })
+    }
+
+    fn fingerprint() -> u64 {
+        fingerprint::<Self, ()>()
+    }
+
+    #[cfg(test)]
+    pub(super) fn object(&self) -> &Object<raw::barrier::Barrier> {
+        &self.object
+    }
+
+    /// Waits until all parties are here.
+    ///
+    /// # Errors
+    /// [`Broken`](BarrierError::Broken), at once, if the barrier is broken or gets broken or reset
+    /// meanwhile; [`Failed`](BarrierError::Failed) in a child that was forked without
+    /// [`Process::fork`](crate::Process::fork), and where the barrier is damaged.
+    pub fn wait(&self) -> Result<BarrierWait, BarrierError> {
+        self.meet(Deadline::NEVER, None::<fn()>)
+    }
+
+    /// Waits until all parties are here, for so long at the most. When the time is up, it breaks
+    /// the barrier.
+    ///
+    /// # Errors
+    /// [`TimedOut`](BarrierError::TimedOut) if they did not come in time, and as
+    /// [`wait`](Self::wait).
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<BarrierWait, BarrierError> {
+        self.meet(Deadline::after(timeout), None::<fn()>)
+    }
+
+    /// Waits until all parties are here, and runs `action` if this is the last one to come: before
+    /// any of them goes on.
+    ///
+    /// Whoever comes last: so all parties bring the same action, and it runs once. It sees what all
+    /// have done, and all see what it has done. If it panics, or its process dies, the barrier is
+    /// broken. It must not wait at this barrier: it would wait for its own end.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait). Also the last one gets [`Broken`](BarrierError::Broken), though its
+    /// action has run, if the barrier was broken or reset meanwhile.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Barrier;
+    /// use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+    ///
+    /// let (barrier, rounds) = (Barrier::new(2)?, AtomicU32::new(0));
+    /// std::thread::scope(|scope| {
+    ///     for _ in 0..2 {
+    ///         scope.spawn(|| {
+    ///             barrier.wait_with(|| { rounds.fetch_add(1, Relaxed); }).unwrap();
+    ///             assert_eq!(rounds.load(Relaxed), 1);
+    ///         });
+    ///     }
+    /// });
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn wait_with(&self, action: impl FnOnce()) -> Result<BarrierWait, BarrierError> {
+        self.meet(Deadline::NEVER, Some(action))
+    }
+
+    fn meet(
+        &self,
+        deadline: Deadline,
+        action: Option<impl FnOnce()>,
+    ) -> Result<BarrierWait, BarrierError> {
+        let me = self.object.me().map_err(BarrierError::Failed)?.participant;
+        let (barrier, segment) = (self.object.machine(), self.object.segment());
+        let parties = self.parties;
+        // One party a time, as one dead is enough; each waiter begins with its neighbour.
+        let mut suspected = me;
+        let suspect = || {
+            if let Some(next) = barrier.next_inside(suspected) {
+                suspected = next;
+                segment.recover_one(next);
+            }
+        };
+        let party = Party { of: parties, participant: me };
+        match barrier.wait(party, segment.terms(deadline), action, suspect) {
+            Ok(index) => Ok(BarrierWait { index, parties }),
+            Err(Failure::Broken) => Err(BarrierError::Broken),
+            Err(Failure::TimedOut) => Err(BarrierError::TimedOut),
+            Err(Failure::Corrupt) => Err(BarrierError::Failed(written_over())),
+        }
+    }
+
+    /// Breaks the barrier, until it is reset, for all who wait and all who come.
+    ///
+    /// For a party that cannot come any more, so that the others need not wait for ever.
+    ///
+    /// # Errors
+    /// In a child that was forked without [`Process::fork`](crate::Process::fork).
+    pub fn abort(&self) -> Result<()> {
+        self.object.me()?;
+        self.object.machine().abort();
+        Ok(())
+    }
+
+    /// Makes the barrier as new: nobody waits, and it is not broken.
+    ///
+    /// Who waits meanwhile gets [`Broken`](BarrierError::Broken). If nobody does, and it is not
+    /// broken, nothing happens.
+    ///
+    /// # Errors
+    /// As [`abort`](Self::abort).
+    pub fn reset(&self) -> Result<()> {
+        self.object.me()?;
+        self.object.machine().reset();
+        Ok(())
+    }
+
+    /// How many parties there are to be.
+    #[must_use]
+    pub fn parties(&self) -> usize {
+        self.parties as usize
+    }
+
+    /// How many parties wait, as of a moment ago.
+    #[doc(alias = "n_waiting")]
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.object.machine().view().waiting as usize
+    }
+
+    /// Whether it is broken, as of a moment ago.
+    #[doc(alias = "broken")]
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.object.machine().view().is_broken
+    }
+}
+
+#[cold]
+fn written_over() -> Error {
+    let what = "a barrier with more parties than it has: it was written over by something else";
+    Error::new(ErrorKind::Corrupt, what)
+}
+
+impl PartialEq for Barrier {
+    /// Whether both are handles of one barrier.
+    fn eq(&self, other: &Self) -> bool {
+        self.object.is_same(&other.object)
+    }
+}
+
+impl Eq for Barrier {}
+
+impl fmt::Debug for Barrier {
+    /// What it looks like at this moment.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let view = self.object.machine().view();
+        f.debug_struct("Barrier")
+            .field("parties", &self.parties)
+            .field("waiting", &view.waiting)
+            .field("is_broken", &view.is_broken)
+            .finish()
+    }
+}
+
+impl Serialize for Barrier {
+    /// Puts a handle of the barrier into the parcel that is being packed.
+    ///
+    /// # Errors
+    /// Outside the arguments and results of processes and the messages of connections.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.object.pack(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Barrier {
+    /// Takes the handle out of the parcel that is being unpacked.
+    ///
+    /// # Errors
+    /// Outside the arguments and results of processes and the messages of connections.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let object: Object<raw::barrier::Barrier> =
+            Object::unpack(deserializer, Self::fingerprint())?;
+        let parties = object.machine().parties();
+        let parties = parties.map_err(|_| serde::de::Error::custom(written_over()))?;
+        Ok(Self { object, parties })
+    }
+}
