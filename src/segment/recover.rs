@@ -146,7 +146,7 @@ impl Segment {
             }
             Kind::Barrier => {
                 // SAFETY: as a lane.
-                unsafe { at.cast::<Barrier>().as_ref() }.sweep(id);
+                unsafe { at.cast::<Barrier>().as_ref() }.sweep(id, died);
             }
         }
     }

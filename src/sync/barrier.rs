@@ -20,15 +20,16 @@ use super::object::Object;
 /// one was sent to, are of the same barrier. A party is a call of [`wait`](Self::wait), not a
 /// handle: each thread that waits counts.
 ///
-/// **When it breaks.** If a party dies while it waits, by `kill -9` or otherwise, the others would
-/// wait for ever; instead all of them get [`BarrierError::Broken`]. So they do when the time of one
-/// of them is up, when the action of the last one panics, and by [`abort`](Self::abort). A broken
-/// barrier lets nobody pass until it is [`reset`](Self::reset). All parties agree: either every
-/// wait of one round passes, or none does.
+/// **When it breaks.** If a party dies while it waits, or after it passed and before it comes
+/// again, by `kill -9` or otherwise, the others would wait for ever; instead all of them get
+/// [`BarrierError::Broken`]. So they do when the time of one of them is up, when the action of the
+/// last one panics, and by [`abort`](Self::abort). A broken barrier lets nobody pass until it is
+/// [`reset`](Self::reset). All parties agree: either every wait of one round passes, or none does.
 ///
 /// A parent that supervises notices a death within a millisecond, everybody else within some tenths
-/// of a second. A process that dies before it comes, also between two rounds, has told nobody that
-/// it would: where that can be, wait with a time-out. A party that is stopped is not dead.
+/// of a second. A process that dies before it comes for the first time has told nobody that it
+/// would: where that can be, wait with a time-out. One that has dropped its last handle is not
+/// expected any more. A party that is stopped is not dead.
 ///
 /// # Examples
 /// ```

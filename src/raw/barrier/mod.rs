@@ -188,15 +188,20 @@ impl Barrier {
         View { waiting, is_broken: seen.is_broken() }
     }
 
-    /// Breaks the barrier if the dead were in its current generation, or about to be, and wakes all
-    /// for whom the dead may have broken or opened it.
+    /// Breaks the barrier if the dead were in its current generation, or about to be, or passed
+    /// with the one before, and wakes all for whom the dead may have broken or opened it. Of
+    /// one that only leaves, it is forgotten that it was ever here.
     ///
-    /// Idempotent: a reset makes a generation of which the dead have no mark.
-    pub(crate) fn sweep(&self, dead: u32) {
+    /// Idempotent: a reset makes a generation that does not expect the dead.
+    pub(crate) fn sweep(&self, dead: u32, died: bool) {
+        if !died {
+            // Relaxed: its own. It has no handle any more, so it is in no generation.
+            return self.marks.of(dead).store(NOBODY, Ordering::Relaxed);
+        }
         // Relaxed: the dead wrote it, and the kernel told of their death.
         let mark = self.marks.of(dead).load(Ordering::Relaxed);
         let is_inside =
-            |seen: Word| seen.was_marked_by(mark) || mutant("barrier-sweep-any") && mark != NOBODY;
+            |seen: Word| seen.expects(mark) || mutant("barrier-sweep-any") && mark != NOBODY;
         // Not bounded, but every refusal is somebody's success.
         let mut seen = self.look();
         while is_inside(seen) && !seen.is_broken() && !self.try_break(seen) {
@@ -205,13 +210,13 @@ impl Barrier {
         self.bell.alarm();
     }
 
-    /// The participant after this one, in turn, that has the mark of the current generation: its
-    /// death would have to be known. Each waiter asks for all of them, one at a time.
+    /// The participant after this one, in turn, that the current generation expects: its death
+    /// would have to be known. Each waiter asks for all of them, one at a time.
     pub(crate) fn next_inside(&self, after: u32) -> Option<u32> {
         let seen = self.look();
         let others = (1..=PLACES).map(|step| ((after as usize + step) % PLACES) as u32);
         // Relaxed: about whom to ask the kernel.
-        let is_inside = |id: &u32| seen.was_marked_by(self.marks.of(*id).load(Ordering::Relaxed));
+        let is_inside = |id: &u32| seen.expects(self.marks.of(*id).load(Ordering::Relaxed));
         others.into_iter().find(is_inside)
     }
 
@@ -490,24 +495,33 @@ mod tests {
     }
 
     #[test]
-    fn only_the_current_generation_is_swept() {
-        let barrier = Barrier::new(2);
-        thread::scope(|scope| {
-            scope.spawn(|| assert!(wait(&barrier, 3, Deadline::NEVER).is_ok()));
-            assert!(wait(&barrier, 4, Deadline::NEVER).is_ok());
-        });
-        for dead in 0..PARTICIPANTS_MAX {
-            barrier.sweep(dead);
+    fn who_is_expected_is_swept() {
+        let barrier = &Barrier::new(2);
+        let pass = |one, other| {
+            thread::scope(|scope| {
+                scope.spawn(move || assert!(wait(barrier, one, Deadline::NEVER).is_ok()));
+                assert!(wait(barrier, other, Deadline::NEVER).is_ok());
+            });
+        };
+        pass(3, 4);
+        pass(6, 7);
+        for dead in (0..PARTICIPANTS_MAX).filter(|dead| ![6, 7].contains(dead)) {
+            barrier.sweep(dead, true);
         }
-        assert!(!barrier.view().is_broken);
+        barrier.sweep(6, false);
+        barrier.sweep(6, true);
+        assert!(!barrier.view().is_broken, "it had left before it died");
+        barrier.sweep(7, true);
+        assert!(barrier.view().is_broken, "it had passed just now");
+        barrier.reset();
         // Somebody is on its way.
         barrier.mark(5);
-        barrier.sweep(4);
+        barrier.sweep(4, true);
         assert!(!barrier.view().is_broken);
-        barrier.sweep(5);
+        barrier.sweep(5, true);
         assert!(barrier.view().is_broken);
         barrier.reset();
-        barrier.sweep(5);
+        barrier.sweep(5, true);
         assert!(!barrier.view().is_broken, "it was swept before, and died in an earlier one");
     }
 

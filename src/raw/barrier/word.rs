@@ -73,6 +73,14 @@ impl Word {
         mark == self.generation().as_mark()
     }
 
+    /// Whether whoever left this mark is in the current generation, or passed with the one before,
+    /// so that the others expect it.
+    pub(super) fn expects(self, mark: u64) -> bool {
+        let passed = mark.checked_sub(1).map(|before| Generation(before).next(Ending::Passed));
+        self.was_marked_by(mark)
+            || passed == Some(self.generation()) && !mutant("barrier-sweep-between")
+    }
+
     /// As it is after one more has come, of fewer than `PARTIES_MAX`.
     pub(super) fn with_one_more(self) -> Self {
         Self(self.0 + (1 << ARRIVED_AT))
