@@ -81,6 +81,9 @@ pub use {
         Both, CanReceive, CanSend, End, HandleInfo, Queue, QueueBuilder, QueueInfo, QueueIter,
         QueueSlot, QueueStats, Received, Receiver, Receiving, Sender, Sending,
     },
-    sync::{Barrier, BarrierWait, Event, Holder, Lock, LockGuard, ReentrantGuard, ReentrantLock},
+    sync::{
+        Barrier, BarrierWait, Condition, Event, Guard, Holder, Lock, LockGuard, ReentrantGuard,
+        ReentrantLock,
+    },
     transfer::codec::{Codec, CodecError, Framed, Plain, Serde, Shape},
 };

@@ -12,6 +12,8 @@ pub(crate) enum Kind {
     Queue = 3,
     /// What begins with a [`Mutex`](super::mutex::Mutex): a lock, or a value with its lock.
     Mutex = 4,
+    /// A [`Condition`](super::condition::Condition).
+    Condition = 7,
     /// An [`Event`](super::event::Event).
     Event = 8,
     /// A [`Barrier`](super::barrier::Barrier).
@@ -21,7 +23,15 @@ pub(crate) enum Kind {
 impl Kind {
     /// The kind of this number, if it is one.
     pub(crate) fn from_number(number: u32) -> Option<Self> {
-        let all = [Self::Inert, Self::Lane, Self::Queue, Self::Mutex, Self::Event, Self::Barrier];
+        let all = [
+            Self::Inert,
+            Self::Lane,
+            Self::Queue,
+            Self::Mutex,
+            Self::Condition,
+            Self::Event,
+            Self::Barrier,
+        ];
         all.into_iter().find(|kind| *kind as u32 == number)
     }
 
@@ -31,7 +41,8 @@ impl Kind {
         match self {
             Self::Mutex => true,
             // Who waits has a handle.
-            Self::Inert | Self::Lane | Self::Queue | Self::Event | Self::Barrier => false,
+            Self::Condition | Self::Event | Self::Barrier => false,
+            Self::Inert | Self::Lane | Self::Queue => false,
         }
     }
 
@@ -45,6 +56,7 @@ impl Kind {
             #[cfg(multiproc_loom)]
             Self::Queue => 0,
             Self::Mutex => size_of::<super::mutex::Mutex>() as u64,
+            Self::Condition => size_of::<super::condition::Condition>() as u64,
             Self::Event => size_of::<super::event::Event>() as u64,
             Self::Barrier => size_of::<super::barrier::Barrier>() as u64,
         }

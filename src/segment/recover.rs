@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 
 use crate::raw::barrier::Barrier;
 use crate::raw::blocks::State;
+use crate::raw::condition::Condition;
 use crate::raw::event::Event;
 use crate::raw::kind::Kind;
 use crate::raw::lane::Lane;
@@ -139,6 +140,10 @@ impl Segment {
             Kind::Mutex => {
                 // SAFETY: as a lane.
                 unsafe { at.cast::<Mutex>().as_ref() }.sweep(id, pid, died);
+            }
+            Kind::Condition => {
+                // SAFETY: as a lane.
+                unsafe { at.cast::<Condition>().as_ref() }.sweep(id);
             }
             Kind::Event => {
                 // SAFETY: as a lane.

@@ -168,3 +168,32 @@ fn any_bytes_are_a_barrier() {
         },
     );
 }
+
+#[test]
+fn any_bytes_are_a_condition() {
+    type Shop = (Lock, Condition);
+    torment(
+        "any_bytes_are_a_condition",
+        || (Lock::new().unwrap(), Condition::new().unwrap()),
+        |(_, condition): &Shop| condition.object(),
+        |(lock, condition), dice| {
+            let wait = || {
+                let guard = lock.lock().unwrap();
+                drop(condition.wait_timeout(guard, SOON));
+                let guard = lock.lock().unwrap();
+                let mut looks = 0;
+                let not_yet = |_: &mut ()| {
+                    looks += 1;
+                    looks < 3
+                };
+                drop(condition.wait_timeout_while(guard, SOON, not_yet));
+            };
+            thread::scope(|scope| {
+                scope.spawn(wait);
+                let _ = condition.notify_one();
+                let _ = condition.notify(dice.next() as usize);
+                let _ = (condition.notify_all(), format!("{condition:?}"));
+            });
+        },
+    );
+}

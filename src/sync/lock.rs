@@ -12,6 +12,7 @@ use crate::sys::clock::Deadline;
 use crate::transfer::codec::fingerprint;
 
 use super::Holder;
+use super::guard::{Guard, sealed::Sealed};
 use super::object::Object;
 use super::owned::{self, Claim, Patience};
 
@@ -170,6 +171,26 @@ impl Drop for LockGuard<'_> {
         if object.is_still(owner) {
             object.machine().unlock(owner, self.claim.leaving());
         }
+    }
+}
+
+impl Guard for LockGuard<'_> {
+    type Data = ();
+}
+
+impl<'a> Sealed<()> for LockGuard<'a> {
+    type Rest = &'a Lock;
+
+    fn give_up(self) -> Self::Rest {
+        self.lock
+    }
+
+    fn take_again(lock: Self::Rest) -> Result<Self, LockError<Self>> {
+        lock.lock()
+    }
+
+    fn ask(&mut self, question: impl FnOnce(&mut ()) -> bool) -> bool {
+        question(&mut ())
     }
 }
 

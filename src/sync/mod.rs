@@ -1,7 +1,9 @@
 //! Room 5: locks and their kin, as handles that travel. What they do is in `raw`.
 
 mod barrier;
+mod condition;
 mod event;
+pub(crate) mod guard;
 #[cfg(test)]
 pub(crate) mod hostile;
 mod lock;
@@ -10,7 +12,9 @@ mod owned;
 mod reentrant;
 
 pub use barrier::{Barrier, BarrierWait};
+pub use condition::Condition;
 pub use event::Event;
+pub use guard::Guard;
 pub use lock::{Lock, LockGuard};
 pub use reentrant::{ReentrantGuard, ReentrantLock};
 

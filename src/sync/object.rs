@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::barrier::Barrier;
+use crate::raw::condition::Condition;
 use crate::raw::event::Event;
 use crate::raw::kind::Kind;
 use crate::raw::mutex::{Me, Mutex};
@@ -30,6 +31,11 @@ pub(crate) unsafe trait Machine: Sync {
 // SAFETY: atomics alone; `Kind::Mutex` says so of its blocks.
 unsafe impl Machine for Mutex {
     const KIND: Kind = Kind::Mutex;
+}
+
+// SAFETY: atomics alone; `Kind::Condition` says so of its blocks.
+unsafe impl Machine for Condition {
+    const KIND: Kind = Kind::Condition;
 }
 
 // SAFETY: an atomic; `Kind::Event` says so of its blocks.

@@ -12,6 +12,7 @@ use crate::sys::clock::Deadline;
 use crate::transfer::codec::fingerprint;
 
 use super::Holder;
+use super::guard::{Guard, sealed::Sealed};
 use super::object::Object;
 use super::owned::{self, Claim, Patience};
 
@@ -178,6 +179,35 @@ impl Drop for ReentrantGuard<'_> {
                 mutex.unlock(owner, self.claim.leaving());
             }
         }
+    }
+}
+
+impl Guard for ReentrantGuard<'_> {
+    type Data = ();
+}
+
+impl<'a> Sealed<()> for ReentrantGuard<'a> {
+    type Rest = (&'a ReentrantLock, u32);
+
+    fn give_up(self) -> Self::Rest {
+        let (lock, depth) = (self.lock, self.depth());
+        if lock.object.is_still(self.claim.owner()) {
+            // As if this guard were the last: nobody asks the others before the depth is back.
+            lock.object.machine().set_depth(1);
+        }
+        (lock, depth)
+    }
+
+    fn take_again((lock, depth): Self::Rest) -> Result<Self, LockError<Self>> {
+        let taken = lock.lock();
+        if taken.as_ref().map_or_else(LockError::is_poisoned, |_| true) {
+            lock.object.machine().set_depth(depth);
+        }
+        taken
+    }
+
+    fn ask(&mut self, question: impl FnOnce(&mut ()) -> bool) -> bool {
+        question(&mut ())
     }
 }
 
