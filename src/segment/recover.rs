@@ -102,12 +102,11 @@ impl Segment {
                     }
                 }
                 State::Live => {
-                    if block.is_held_by(id) {
-                        if let Some(kind) = Kind::from_number(block.kind())
-                            && let Ok(place) = self.place(index)
-                        {
-                            self.sweep_object(&place, index, kind, id, died);
-                        }
+                    if block.is_held_by(id)
+                        && let Some(kind) = Kind::from_number(block.kind())
+                        && let Ok(place) = self.place(index)
+                    {
+                        self.sweep_object(&place, index, kind, id, died);
                     }
                     if block.release(id, self.me()) {
                         self.give_back(index);

@@ -44,7 +44,7 @@ impl Dice {
 
     fn scribble(&mut self, words: &[AtomicU64]) {
         // The first words are looked at more often than the rest.
-        let near = self.next() % 2 == 0;
+        let near = self.next().is_multiple_of(2);
         let end = if near { words.len().min(8) } else { words.len() };
         let word = &words[self.next() as usize % end];
         word.store(self.word(word.load(Relaxed)), Relaxed);
