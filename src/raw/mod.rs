@@ -16,6 +16,7 @@ pub(crate) mod participants;
 #[cfg(not(multiproc_loom))]
 pub(crate) mod queue;
 pub(crate) mod seat;
+pub(crate) mod semaphore;
 pub(crate) mod spsc;
 pub(crate) mod stock;
 pub(crate) mod swap;
