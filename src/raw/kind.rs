@@ -12,6 +12,8 @@ pub(crate) enum Kind {
     Queue = 3,
     /// What begins with a [`Mutex`](super::mutex::Mutex): a lock, or a value with its lock.
     Mutex = 4,
+    /// A [`Semaphore`](super::semaphore::Semaphore).
+    Semaphore = 6,
     /// A [`Condition`](super::condition::Condition).
     Condition = 7,
     /// An [`Event`](super::event::Event).
@@ -28,6 +30,7 @@ impl Kind {
             Self::Lane,
             Self::Queue,
             Self::Mutex,
+            Self::Semaphore,
             Self::Condition,
             Self::Event,
             Self::Barrier,
@@ -39,7 +42,7 @@ impl Kind {
     /// when the last handle of a living one goes.
     pub(crate) fn is_a_lock(self) -> bool {
         match self {
-            Self::Mutex => true,
+            Self::Mutex | Self::Semaphore => true,
             // Who waits has a handle.
             Self::Condition | Self::Event | Self::Barrier => false,
             Self::Inert | Self::Lane | Self::Queue => false,
@@ -56,6 +59,7 @@ impl Kind {
             #[cfg(multiproc_loom)]
             Self::Queue => 0,
             Self::Mutex => size_of::<super::mutex::Mutex>() as u64,
+            Self::Semaphore => size_of::<super::semaphore::Semaphore>() as u64,
             Self::Condition => size_of::<super::condition::Condition>() as u64,
             Self::Event => size_of::<super::event::Event>() as u64,
             Self::Barrier => size_of::<super::barrier::Barrier>() as u64,

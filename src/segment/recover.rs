@@ -12,6 +12,7 @@ use crate::raw::lane::Lane;
 use crate::raw::mutex::{Mutex, Owner};
 use crate::raw::participants::{Participant, Reap};
 use crate::raw::queue::{QueueAt, Store};
+use crate::raw::semaphore::Semaphore;
 use crate::shim::Ordering::*;
 use crate::sys::lease;
 
@@ -151,6 +152,10 @@ impl Segment {
             Kind::Barrier => {
                 // SAFETY: as a lane.
                 unsafe { at.cast::<Barrier>().as_ref() }.sweep(id, died);
+            }
+            Kind::Semaphore => {
+                // SAFETY: as a lane.
+                unsafe { at.cast::<Semaphore>().as_ref() }.sweep(id, died);
             }
         }
     }

@@ -197,3 +197,16 @@ fn any_bytes_are_a_condition() {
         },
     );
 }
+
+#[test]
+fn any_bytes_are_a_semaphore() {
+    for make in [Semaphore::new, Semaphore::bounded, Semaphore::unowned] {
+        let make = || make(2).unwrap();
+        torment("any_bytes_are_a_semaphore", make, Semaphore::object, |semaphore, _| {
+            let permit = semaphore.try_acquire();
+            let _ = (semaphore.acquire_timeout(SOON), semaphore.release(), semaphore.available());
+            let _ = (semaphore.who_holds(), format!("{semaphore:?}"));
+            drop(permit);
+        });
+    }
+}

@@ -10,6 +10,7 @@ mod lock;
 mod object;
 mod owned;
 mod reentrant;
+mod semaphore;
 
 pub use barrier::{Barrier, BarrierWait};
 pub use condition::Condition;
@@ -17,6 +18,7 @@ pub use event::Event;
 pub use guard::Guard;
 pub use lock::{Lock, LockGuard};
 pub use reentrant::{ReentrantGuard, ReentrantLock};
+pub use semaphore::{Permit, Semaphore};
 
 use crate::segment::Segment;
 

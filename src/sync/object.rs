@@ -13,6 +13,7 @@ use crate::raw::condition::Condition;
 use crate::raw::event::Event;
 use crate::raw::kind::Kind;
 use crate::raw::mutex::{Me, Mutex};
+use crate::raw::semaphore::Semaphore;
 use crate::segment::{self, Segment, Shared};
 use crate::shim::{AtomicU64, Ordering::Relaxed};
 use crate::sys::thread;
@@ -46,6 +47,11 @@ unsafe impl Machine for Event {
 // SAFETY: atomics alone; `Kind::Barrier` says so of its blocks.
 unsafe impl Machine for Barrier {
     const KIND: Kind = Kind::Barrier;
+}
+
+// SAFETY: atomics alone; `Kind::Semaphore` says so of its blocks.
+unsafe impl Machine for Semaphore {
+    const KIND: Kind = Kind::Semaphore;
 }
 
 /// The beginning of a block: the machine, and what kind of handle belongs to it.

@@ -1,0 +1,330 @@
+//! A semaphore between processes.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::raw::semaphore::{self as raw, Manner, PERMITS_MAX, Plan, Refusal};
+use crate::raw::wait::Waited;
+use crate::sys::clock::Deadline;
+use crate::transfer::cargo;
+use crate::transfer::codec::fingerprint;
+
+use super::Holder;
+use super::object::Object;
+use super::owned::Patience;
+
+/// A number of permits that processes and their threads take and give back: so many can be where
+/// only so many may be.
+///
+/// A handle is `Send`, `Sync` and `Clone`; all handles, here and in processes that one was sent to,
+/// are of the same semaphore. A permit goes to whoever comes first when there is one; there is no
+/// line.
+///
+/// **Permits have owners.** A permit belongs to the process that acquired it, whichever of its
+/// threads did. When the process dies, by `kill -9` or otherwise, its permits come back, and those
+/// who wait for them go on; so they do when it drops its last handle of the semaphore. A parent
+/// that supervises notices a death within a millisecond, everybody else who waits within a tenth of
+/// a second. A process that is stopped is not dead.
+///
+/// **Three manners** of semaphores differ in who may [`release`](Self::release):
+///
+/// | made by | a process that has no permit | a dead owner's permits |
+/// |---|---|---|
+/// | [`new`](Self::new) | adds one | come back |
+/// | [`bounded`](Self::bounded) | gets an error | come back |
+/// | [`unowned`](Self::unowned) | may release for another | are lost |
+///
+/// # Examples
+/// Two processes at a time, of five:
+/// ```
+/// use multiproc::{Process, Semaphore};
+///
+/// fn work(desks: Semaphore) -> multiproc::Result<()> {
+///     let _desk = desks.acquire()?;
+///     // At most one other process is here.
+///     Ok(())
+/// }
+///
+/// let desks = Semaphore::bounded(2)?;
+/// let workers = (0..5).map(|_| Process::spawn(work, desks.clone()));
+/// for worker in workers.collect::<multiproc::Result<Vec<_>>>()? {
+///     worker.join().unwrap()?;
+/// }
+/// assert_eq!(desks.available(), 2);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Semaphore {
+    object: Object<raw::Semaphore>,
+    plan: Plan,
+}
+
+/// One permit of a [`Semaphore`]. Dropped, it is given back.
+///
+/// It stays with its thread, but belongs to the process. In a child that was forked meanwhile its
+/// copy does nothing: the permit is the parent's.
+#[must_use = "the permit is given back as soon as it is dropped"]
+#[derive(Debug)]
+pub struct Permit<'a> {
+    semaphore: &'a Semaphore,
+    /// The participant that acquired it; a whole word, as with the guards of locks.
+    owner: u64,
+    _stays: PhantomData<*const ()>,
+}
+
+impl Semaphore {
+    /// Makes a semaphore with so many permits, and any number more: who calls
+    /// [`release`](Self::release) without having a permit adds one.
+    ///
+    /// It takes 10 KiB of shared memory.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Semaphore;
+    ///
+    /// let semaphore = Semaphore::new(0)?;
+    /// semaphore.release()?;
+    /// let _permit = semaphore.acquire()?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Limit`](ErrorKind::Limit) if there are more than 2^23 - 1 permits; and if there is no
+    /// shared memory left, or no file descriptor for it.
+    pub fn new(permits: u32) -> Result<Self> {
+        Self::make(Manner::Owned, permits)
+    }
+
+    /// Makes a semaphore that never has more than so many permits: who calls
+    /// [`release`](Self::release) without having a permit gets an error.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    #[doc(alias = "BoundedSemaphore")]
+    pub fn bounded(permits: u32) -> Result<Self> {
+        Self::make(Manner::Bounded, permits)
+    }
+
+    /// Makes a semaphore whose permits belong to nobody, so that one process can acquire them and
+    /// another [`release`](Self::release) them.
+    ///
+    /// What a process acquired is lost when it dies, unless another one releases it: this manner
+    /// cannot know whose it was.
+    ///
+    /// # Examples
+    /// A child tells its parent that it is ready, again and again:
+    /// ```
+    /// use multiproc::{Process, Semaphore};
+    ///
+    /// fn get_ready(steps: Semaphore) -> multiproc::Result<()> {
+    ///     (0..3).try_for_each(|_| steps.release())
+    /// }
+    ///
+    /// let steps = Semaphore::unowned(0)?;
+    /// let child = Process::spawn(get_ready, steps.clone())?;
+    /// for _ in 0..3 {
+    ///     steps.acquire()?.forget();
+    /// }
+    /// child.join().unwrap()?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn unowned(permits: u32) -> Result<Self> {
+        Self::make(Manner::Unowned, permits)
+    }
+
+    fn make(manner: Manner, permits: u32) -> Result<Self> {
+        if permits > PERMITS_MAX {
+            return Err(too_many());
+        }
+        let plan = Plan { manner, permits };
+        let object = Object::make(Self::fingerprint(), |it: &raw::Semaphore| it.prepare(plan))?;
+        Ok(Self { object, plan })
+    }
+
+    fn fingerprint() -> u64 {
+        fingerprint::<Self, ()>()
+    }
+
+    /// Takes a permit, waiting for it as long as it takes.
+    ///
+    /// # Errors
+    /// [`Forked`](ErrorKind::Forked) in a child that was forked without
+    /// [`Process::fork`](crate::Process::fork).
+    #[inline]
+    pub fn acquire(&self) -> Result<Permit<'_>> {
+        // Only a deadline could end it without a permit.
+        self.take(Some(Deadline::NEVER))?.ok_or_else(endless)
+    }
+
+    /// Takes a permit if there is one.
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire).
+    #[inline]
+    pub fn try_acquire(&self) -> Result<Option<Permit<'_>>> {
+        self.take(None)
+    }
+
+    /// Takes a permit, waiting for it for so long at the most. `None` if there was none in time.
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire).
+    pub fn acquire_timeout(&self, timeout: Duration) -> Result<Option<Permit<'_>>> {
+        self.take(Some(Deadline::after(timeout)))
+    }
+
+    #[inline]
+    fn take(&self, patience: Patience) -> Result<Option<Permit<'_>>> {
+        let me = self.object.me()?.participant;
+        let (machine, manner) = (self.object.machine(), self.plan.manner);
+        let is_taken = match patience {
+            None => machine.try_acquire(me, manner),
+            Some(deadline) => {
+                let terms = || self.object.segment().terms(deadline);
+                machine.acquire(me, manner, terms, || self.suspect()) == Waited::Ready
+            }
+        };
+        let permit = || Permit { semaphore: self, owner: me.into(), _stays: PhantomData };
+        Ok(is_taken.then(permit))
+    }
+
+    /// Recovers the dead among those who have permits.
+    #[cold]
+    fn suspect(&self) {
+        for (participant, _) in self.object.machine().holders() {
+            self.object.segment().recover_one(participant);
+        }
+    }
+
+    /// Gives back a permit that this process acquired and [forgot](Permit::forget), or adds one
+    /// where the [manner](Self) of the semaphore allows it; wakes one who waits.
+    ///
+    /// It is not needed after the drop of a [`Permit`], which gives it back by itself.
+    ///
+    /// # Errors
+    /// [`Misuse`](ErrorKind::Misuse) if the semaphore is [bounded](Self::bounded) and this process
+    /// has no permit; [`Limit`](ErrorKind::Limit) if there were more than 2^23 - 1 permits;
+    /// [`Forked`](ErrorKind::Forked) in a child that was forked without
+    /// [`Process::fork`](crate::Process::fork).
+    #[inline]
+    pub fn release(&self) -> Result<()> {
+        let me = self.object.me()?.participant;
+        self.object.machine().release(me, self.plan.manner).map_err(|refusal| match refusal {
+            Refusal::NotHeld => not_held(),
+            Refusal::Full => too_many(),
+        })
+    }
+
+    /// How many permits nobody has. Another process may take them meanwhile.
+    #[doc(alias = "get_value")]
+    #[must_use]
+    pub fn available(&self) -> u32 {
+        self.object.machine().available()
+    }
+
+    /// Who has permits, and how many; nobody, if they are [without owners](Self::unowned).
+    #[must_use]
+    pub fn who_holds(&self) -> Vec<Holder> {
+        let segment = self.object.segment();
+        let holders = self.object.machine().holders();
+        holders.map(|(participant, count)| Holder::new(segment, participant, count)).collect()
+    }
+
+    #[cfg(test)]
+    pub(super) fn object(&self) -> &Object<raw::Semaphore> {
+        &self.object
+    }
+}
+
+impl Permit<'_> {
+    /// Keeps the permit for the process, after this thread is done with it: somebody calls
+    /// [`release`](Semaphore::release) later.
+    pub fn forget(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Permit<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let object = &self.semaphore.object;
+        let owner = self.owner as u32;
+        if object.is_still(owner) {
+            // A refusal means that the process has released more than it acquired.
+            let _ = object.machine().release(owner, self.semaphore.plan.manner);
+        }
+    }
+}
+
+#[cold]
+fn not_held() -> Error {
+    let what = "release a permit of a bounded semaphore: this process has none; for permits that \
+                another process acquired use `Semaphore::unowned`";
+    Error::new(ErrorKind::Misuse, what)
+}
+
+#[cold]
+fn too_many() -> Error {
+    Error::new(ErrorKind::Limit, format!("a semaphore with more than {PERMITS_MAX} permits"))
+}
+
+#[cold]
+fn endless() -> Error {
+    Error::new(ErrorKind::Timeout, "an endless wait for a permit that ended")
+}
+
+impl PartialEq for Semaphore {
+    /// Whether both are handles of one semaphore.
+    fn eq(&self, other: &Self) -> bool {
+        self.object.is_same(&other.object)
+    }
+}
+
+impl Eq for Semaphore {}
+
+impl fmt::Debug for Semaphore {
+    /// What it looks like at this moment, without taking a permit.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let holders = self.who_holds();
+        let held_by: Vec<_> = holders.iter().map(|holder| (holder.pid, holder.count)).collect();
+        f.debug_struct("Semaphore")
+            .field("available", &self.available())
+            .field("manner", &self.plan.manner)
+            .field("began_with", &self.plan.permits)
+            .field("held_by", &held_by)
+            .finish()
+    }
+}
+
+impl Serialize for Semaphore {
+    /// Puts a handle of the semaphore into the parcel that is being packed.
+    ///
+    /// # Errors
+    /// Outside the arguments and results of processes and the messages of connections.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.object.pack(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Semaphore {
+    /// Takes the handle out of the parcel that is being unpacked.
+    ///
+    /// # Errors
+    /// Outside the arguments and results of processes and the messages of connections.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let object: Object<raw::Semaphore> = Object::unpack(deserializer, Self::fingerprint())?;
+        let corrupt = |_| {
+            let error = Error::new(ErrorKind::Corrupt, "a semaphore of no known manner");
+            cargo::not_unpacked(error, serde::de::Error::custom)
+        };
+        let plan = object.machine().plan().map_err(corrupt)?;
+        Ok(Self { object, plan })
+    }
+}
