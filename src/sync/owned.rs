@@ -1,5 +1,6 @@
 //! What all handles with a mutex in them do alike: wait for it, say why not, and free it.
 
+use std::cell::Cell;
 use std::thread;
 
 use crate::error::{Error, ErrorKind, LockError};
@@ -21,11 +22,40 @@ pub(crate) fn take(
     patience: Patience,
 ) -> Result<Legacy, Refusal> {
     match patience {
-        None => mutex.try_lock(me),
+        None => match mutex.try_lock(me) {
+            Err(Refusal::Held) => try_again(mutex, segment, me),
+            other => other,
+        },
         Some(deadline) => {
             mutex.lock(me, || segment.terms(deadline), |owner| segment.suspect(owner))
         }
     }
+}
+
+/// After so many looks in vain the kernel is asked about the owner, which takes 0.4 us.
+const SUSPECT_EVERY: u32 = 64;
+
+thread_local! {
+    static VAIN_LOOKS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Whether it is time to ask about those for whom this thread does not wait.
+pub(crate) fn is_time_to_suspect() -> bool {
+    let looks = VAIN_LOOKS.get().wrapping_add(1);
+    VAIN_LOOKS.set(looks);
+    looks.is_multiple_of(SUSPECT_EVERY)
+}
+
+/// Who only ever tries must find out as well that the owner is dead.
+#[cold]
+fn try_again(mutex: &Mutex, segment: &Segment, me: Me) -> Result<Legacy, Refusal> {
+    if let Some(owner) = mutex.owner()
+        && is_time_to_suspect()
+    {
+        segment.suspect(owner);
+        return mutex.try_lock(me);
+    }
+    Err(Refusal::Held)
 }
 
 // The next two are inlined and call only what returns a pointer, so that the result of a lock stays

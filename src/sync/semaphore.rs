@@ -15,7 +15,7 @@ use crate::transfer::codec::fingerprint;
 
 use super::Holder;
 use super::object::Object;
-use super::owned::Patience;
+use super::owned::{self, Patience};
 
 /// A number of permits that processes and their threads take and give back: so many can be where
 /// only so many may be.
@@ -185,7 +185,7 @@ impl Semaphore {
         let me = self.object.me()?.participant;
         let (machine, manner) = (self.object.machine(), self.plan.manner);
         let is_taken = match patience {
-            None => machine.try_acquire(me, manner),
+            None => machine.try_acquire(me, manner) || self.try_again(me),
             Some(deadline) => {
                 let terms = || self.object.segment().terms(deadline);
                 machine.acquire(me, manner, terms, || self.suspect()) == Waited::Ready
@@ -193,6 +193,15 @@ impl Semaphore {
         };
         let permit = || Permit { semaphore: self, owner: me.into(), _stays: PhantomData };
         Ok(is_taken.then(permit))
+    }
+
+    /// Who only ever tries must find out as well that others are dead.
+    #[cold]
+    fn try_again(&self, me: u32) -> bool {
+        owned::is_time_to_suspect() && {
+            self.suspect();
+            self.object.machine().try_acquire(me, self.plan.manner)
+        }
     }
 
     /// Recovers the dead among those who have permits.
