@@ -68,8 +68,15 @@ pub(crate) fn refused<G>(refusal: Refusal) -> LockError<G> {
         Refusal::Held => LockError::WouldBlock,
         Refusal::TimedOut => LockError::TimedOut,
         Refusal::Own => LockError::WouldDeadlock,
+        Refusal::TooMany => LockError::Failed(too_many()),
         Refusal::Corrupt => LockError::Failed(written_over()),
     }
+}
+
+#[cold]
+fn too_many() -> Error {
+    let what = "more readers in one process than can be counted: are guards forgotten?";
+    Error::new(ErrorKind::Limit, what)
 }
 
 #[cold]

@@ -88,6 +88,8 @@ pub(crate) enum Refusal {
     Held,
     /// Somebody had it until the deadline.
     TimedOut,
+    /// More of this participant's threads have it than can be counted.
+    TooMany,
     /// This very thread has it.
     Own,
     /// The word is none of a lock.
@@ -255,8 +257,14 @@ impl Mutex {
             self.unlock_slow(id, if is_torn { DIED } else { 0 });
         }
         if died && !mutant("mutex-sweep-wake") {
-            self.word.wake_all();
+            self.alarm();
         }
+    }
+
+    /// Wakes all waiters, marked or not: the janitor's remedy for wakes that died.
+    #[cold]
+    pub(crate) fn alarm(&self) {
+        self.word.wake_all();
     }
 }
 

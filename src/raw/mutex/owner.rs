@@ -1,8 +1,8 @@
 //! What the owner of a mutex does with it, and what everybody may ask.
 
-use crate::shim::Ordering;
 #[cfg(test)]
 use crate::shim::{AtomicU32, AtomicU64, Futex};
+use crate::shim::{Ordering, at};
 
 use super::{AWAITED, CROWD};
 use super::{CALM, DIED, Legacy, Me, Mutex, OWNER, PANICKED};
@@ -71,6 +71,14 @@ impl Mutex {
     pub(crate) fn legacy(&self) -> Legacy {
         // Relaxed: a remark.
         Legacy(self.word.word().load(Ordering::Relaxed) & (DIED | PANICKED))
+    }
+
+    /// What is left behind, if nobody has the lock: for those who go on without taking it.
+    #[inline]
+    pub(crate) fn legacy_if_free(&self) -> Option<Legacy> {
+        // Acquire `mutex`: what the last owner did under the lock is seen, and the janitor's.
+        let seen = self.word.word().load(at(Ordering::Acquire, "mutex"));
+        (seen & OWNER == 0).then_some(Legacy(seen & (DIED | PANICKED)))
     }
 
     /// Takes for granted what former owners left.

@@ -17,6 +17,7 @@ mod loom_frame;
 mod loom_lane;
 mod loom_mutex;
 mod loom_semaphore;
+mod loom_rwlock;
 mod loom_spsc;
 mod loom_stock;
 mod loom_swap;
