@@ -82,8 +82,8 @@ pub use {
         QueueSlot, QueueStats, Received, Receiver, Receiving, Sender, Sending,
     },
     sync::{
-        Barrier, BarrierWait, Condition, Event, Guard, Holder, Lock, LockGuard, Permit,
-        ReentrantGuard, ReentrantLock, Semaphore,
+        Barrier, BarrierWait, Condition, Event, Guard, Holder, Lock, LockGuard, Permit, ReadGuard,
+        ReentrantGuard, ReentrantLock, RwHolders, RwLock, Semaphore, WriteGuard,
     },
     transfer::codec::{Codec, CodecError, Framed, Plain, Serde, Shape},
 };

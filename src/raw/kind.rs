@@ -20,6 +20,8 @@ pub(crate) enum Kind {
     Event = 8,
     /// A [`Barrier`](super::barrier::Barrier).
     Barrier = 9,
+    /// A [`RwLock`](super::rwlock::RwLock).
+    RwLock = 10,
 }
 
 impl Kind {
@@ -34,17 +36,18 @@ impl Kind {
             Self::Condition,
             Self::Event,
             Self::Barrier,
+            Self::RwLock,
         ];
         all.into_iter().find(|kind| *kind as u32 == number)
     }
 
-    /// Whether what a participant has of it is only in the object, so that it must be given back
-    /// when the last handle of a living one goes.
+    /// Whether what a participant has of it is only in the object, or expected of it there, so that
+    /// it must be given back when the last handle of a living one goes.
     pub(crate) fn is_a_lock(self) -> bool {
         match self {
-            Self::Mutex | Self::Semaphore => true,
+            Self::Mutex | Self::RwLock | Self::Semaphore | Self::Barrier => true,
             // Who waits has a handle.
-            Self::Condition | Self::Event | Self::Barrier => false,
+            Self::Condition | Self::Event => false,
             Self::Inert | Self::Lane | Self::Queue => false,
         }
     }
@@ -63,6 +66,7 @@ impl Kind {
             Self::Condition => size_of::<super::condition::Condition>() as u64,
             Self::Event => size_of::<super::event::Event>() as u64,
             Self::Barrier => size_of::<super::barrier::Barrier>() as u64,
+            Self::RwLock => size_of::<super::rwlock::RwLock>() as u64,
         }
     }
 }

@@ -36,7 +36,7 @@ use super::wait::{Terms, Waited};
 
 /// How many participants can be counted, and how many of the counts fill a line of 128 bytes. A
 /// model has few, as each word costs it time.
-const SEATS: usize = if cfg!(multiproc_loom) { 4 } else { PARTICIPANTS_MAX as usize };
+pub(crate) const SEATS: usize = if cfg!(multiproc_loom) { 4 } else { PARTICIPANTS_MAX as usize };
 const IN_LINE: usize = if cfg!(multiproc_loom) { 2 } else { 32 };
 
 /// More readers than this, in one participant, are refused: threads that come at the same moment

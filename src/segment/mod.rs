@@ -210,9 +210,14 @@ impl Segment {
 
     /// The entries in which anybody ever was, by what the header says.
     fn participants(&self) -> &[Participant] {
+        &self.entries()[..self.entered().min(PARTICIPANTS_MAX) as usize]
+    }
+
+    /// One more than the highest number that anybody ever entered under. Only grows.
+    #[inline]
+    pub(crate) fn entered(&self) -> u32 {
         // Acquire: pairs with the Release in `join`.
-        let entered = self.header().entered.load(Acquire);
-        &self.entries()[..entered.min(PARTICIPANTS_MAX) as usize]
+        self.header().entered.load(Acquire)
     }
 
     /// All entries. Those beyond `participants` may have no page yet, see `furnish_entry`.

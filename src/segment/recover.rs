@@ -12,6 +12,7 @@ use crate::raw::lane::Lane;
 use crate::raw::mutex::{Mutex, Owner};
 use crate::raw::participants::{Participant, Reap};
 use crate::raw::queue::{QueueAt, Store};
+use crate::raw::rwlock::RwLock;
 use crate::raw::semaphore::Semaphore;
 use crate::shim::Ordering::*;
 use crate::sys::lease;
@@ -156,6 +157,10 @@ impl Segment {
             Kind::Semaphore => {
                 // SAFETY: as a lane.
                 unsafe { at.cast::<Semaphore>().as_ref() }.sweep(id, died);
+            }
+            Kind::RwLock => {
+                // SAFETY: as a lane.
+                unsafe { at.cast::<RwLock>().as_ref() }.sweep(id, pid, died);
             }
         }
     }

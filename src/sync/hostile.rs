@@ -210,3 +210,19 @@ fn any_bytes_are_a_semaphore() {
         });
     }
 }
+
+#[test]
+fn any_bytes_are_an_rwlock() {
+    let make = || RwLock::new().unwrap();
+    torment("any_bytes_are_an_rwlock", make, RwLock::object, |lock, _| {
+        let reader = lock.read_timeout(SOON).map_err(LockError::into_inner);
+        let other = lock.try_read().map_err(LockError::into_inner);
+        drop(lock.try_write());
+        drop(reader);
+        let writer = lock.write_timeout(SOON).map_err(LockError::into_inner);
+        let _ = (lock.who_holds(), lock.is_poisoned(), format!("{lock:?}"));
+        lock.clear_poison();
+        drop(other);
+        drop(writer);
+    });
+}

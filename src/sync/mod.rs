@@ -10,6 +10,7 @@ mod lock;
 mod object;
 mod owned;
 mod reentrant;
+mod rwlock;
 mod semaphore;
 
 pub use barrier::{Barrier, BarrierWait};
@@ -18,6 +19,7 @@ pub use event::Event;
 pub use guard::Guard;
 pub use lock::{Lock, LockGuard};
 pub use reentrant::{ReentrantGuard, ReentrantLock};
+pub use rwlock::{ReadGuard, RwHolders, RwLock, WriteGuard};
 pub use semaphore::{Permit, Semaphore};
 
 use crate::segment::Segment;

@@ -13,6 +13,7 @@ use crate::raw::condition::Condition;
 use crate::raw::event::Event;
 use crate::raw::kind::Kind;
 use crate::raw::mutex::{Me, Mutex};
+use crate::raw::rwlock::RwLock;
 use crate::raw::semaphore::Semaphore;
 use crate::segment::{self, Segment, Shared};
 use crate::shim::{AtomicU64, Ordering::Relaxed};
@@ -52,6 +53,11 @@ unsafe impl Machine for Barrier {
 // SAFETY: atomics alone; `Kind::Semaphore` says so of its blocks.
 unsafe impl Machine for Semaphore {
     const KIND: Kind = Kind::Semaphore;
+}
+
+// SAFETY: atomics alone; `Kind::RwLock` says so of its blocks.
+unsafe impl Machine for RwLock {
+    const KIND: Kind = Kind::RwLock;
 }
 
 /// The beginning of a block: the machine, and what kind of handle belongs to it.
