@@ -197,7 +197,7 @@ impl RwLock {
         };
         let (machine, segment) = (self.object.machine(), self.object.segment());
         let taken = match patience {
-            None => machine.try_read(me),
+            None => owned::try_twice(segment, || machine.try_read(me)),
             Some(deadline) => {
                 machine.read(me, || segment.terms(deadline), |owner| segment.suspect(owner))
             }
@@ -218,7 +218,7 @@ impl RwLock {
         let (machine, segment) = (self.object.machine(), self.object.segment());
         let bound = || segment.entered();
         let taken = match patience {
-            None => machine.try_write(me, bound),
+            None => owned::try_twice(segment, || machine.try_write(me, bound)),
             Some(deadline) => {
                 machine.write(me, bound, || segment.terms(deadline), |who| segment.suspect(who))
             }
