@@ -24,6 +24,8 @@ const LOOKS: u32 = 100;
 pub(crate) struct Crew {
     workers: Vec<(Worker, PipeWriter)>,
     senders: usize,
+    /// Whether every worker is told of all there is to do, and not of its share.
+    is_race: bool,
     /// A byte comes when the last worker is done.
     bell: PipeReader,
     board: Board,
@@ -82,7 +84,14 @@ impl Crew {
             let is_sender = number < senders_count;
             (start(Post { inbox, bell, board, number, is_sender }, work), orders)
         });
-        Self { workers: workers.collect(), senders: senders_count, bell, board, messages: 0 }
+        let (workers, senders) = (workers.collect(), senders_count);
+        Self { workers, senders, is_race: false, bell, board, messages: 0 }
+    }
+
+    /// Everybody is told of all there is to do, and takes as much of it as it gets.
+    pub(crate) fn race(mut self) -> Self {
+        self.is_race = true;
+        self
     }
 
     /// Sends so many messages, and says how long it took.
@@ -90,7 +99,9 @@ impl Crew {
         let Board { start, end, sent, received, .. } = self.board;
         let receivers = self.workers.len() - self.senders;
         for (number, (_, orders)) in self.workers.iter_mut().enumerate() {
-            let share = if number < self.senders {
+            let share = if self.is_race {
+                messages
+            } else if number < self.senders {
                 share(messages, number, self.senders)
             } else {
                 share(messages, number - self.senders, receivers)

@@ -64,6 +64,11 @@ impl SharedBytes {
         Self { memory: map(size, flags).expect("shared memory"), size }
     }
 
+    /// Where they begin: at a page.
+    pub(crate) fn address(self) -> *mut u8 {
+        self.memory
+    }
+
     /// Copies `from` in, while nobody copies out: the caller's flags see to it.
     pub(crate) fn write(self, from: &[u8]) {
         assert!(from.len() <= self.size);

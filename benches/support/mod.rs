@@ -9,6 +9,7 @@
 pub(crate) mod crew;
 pub(crate) mod memory;
 pub(crate) mod peer;
+pub(crate) mod python;
 mod table;
 
 use std::hint::black_box;
@@ -82,7 +83,7 @@ pub(crate) fn is_asked_for(argument: &str) -> bool {
 }
 
 /// Whether a table of this title was asked for: by its name, or as all of them.
-fn is_wanted(title: &str) -> bool {
+pub(crate) fn is_wanted(title: &str) -> bool {
     let mut names = std::env::args().skip(1).filter(|given| !given.starts_with("--")).peekable();
     names.peek().is_none() || names.any(|name| title.contains(&name))
 }
