@@ -118,6 +118,11 @@ pub(super) trait Place {
 
     /// Hands a wake that this thread does not use to another waiter.
     fn pass_on(&self);
+
+    /// Looks for as long as it is cheaper than to sleep. True if `ready` said so.
+    fn linger(&self, deadline: Deadline, ready: &mut impl FnMut() -> bool) -> bool {
+        linger(deadline, ready)
+    }
 }
 
 /// The longest sleep. A waiter that all wakers and janitors forgot costs ten wake-ups a second.
@@ -144,7 +149,7 @@ pub(super) fn wait(
     mut ready: impl FnMut() -> bool,
     mut suspect: impl FnMut(),
 ) -> Waited {
-    if linger(terms.deadline, &mut ready) {
+    if place.linger(terms.deadline, &mut ready) {
         return Waited::Ready;
     }
     if terms.how == Fence::Full && place.demand_fences() {
@@ -216,7 +221,7 @@ fn look(ready: &mut impl FnMut() -> bool) -> bool {
     false
 }
 
-/// Looks for as long as it is cheaper than to sleep. True if `ready` said so.
+/// Spins, then gives way. True if `ready` said so.
 fn linger(deadline: Deadline, ready: &mut impl FnMut() -> bool) -> bool {
     // The first looks do without the clock, which costs as much as an answer takes to come.
     if look(ready) {
@@ -228,6 +233,15 @@ fn linger(deadline: Deadline, ready: &mut impl FnMut() -> bool) -> bool {
             return true;
         }
     }
+    give_way(start, deadline, ready)
+}
+
+/// Lets others run for as long as it is cheaper than to sleep. True if `ready` said so.
+pub(super) fn give_way(
+    start: Instant,
+    deadline: Deadline,
+    ready: &mut impl FnMut() -> bool,
+) -> bool {
     for _ in 0..YIELDS {
         if shim::YIELD_BUDGET <= start.elapsed() || deadline.is_past() {
             return false;

@@ -218,6 +218,10 @@ pub(crate) fn spin_budget() -> Duration {
 
 pub(crate) const LOOKS: u32 = 1;
 
+pub(crate) const BACK_OFFS: u32 = 1;
+
+pub(crate) fn back_off(_look: u32) {}
+
 pub(crate) const YIELD_BUDGET: Duration = Duration::ZERO;
 
 pub(crate) fn poll_pause() {

@@ -117,6 +117,18 @@ pub(crate) fn spin_budget() -> Duration {
 /// Looks at a word between two looks at the clock: 32 of them take about 0.3 us.
 pub(crate) const LOOKS: u32 = 32;
 
+/// Looks at a word that its owner is about to write, before others are let run.
+///
+/// With the looks of above, two processes that want a lock for a few nanoseconds took 2.2 to 3.0
+/// times as long for it as `parking_lot` does between threads; with these, 1.3. See
+/// benches/locks.rs.
+pub(crate) const BACK_OFFS: u32 = 3;
+
+/// Waits before one of these looks: 2, 4, then 8 times the least that a processor can pause.
+pub(crate) fn back_off(look: u32) {
+    (0..2_u32 << look).for_each(|_| std::hint::spin_loop());
+}
+
 /// How long it pays to let others run instead of going to sleep: a wake-up costs 20 to 50 us.
 pub(crate) const YIELD_BUDGET: Duration = Duration::from_micros(20);
 

@@ -1,8 +1,10 @@
 //! How threads wait for a mutex: on its word, with a mark in it.
 
 use std::cell::Cell;
+use std::time::Instant;
 
-use crate::shim::{Futex, Ordering, mutant};
+use crate::shim::{self, Futex, Ordering, mutant};
+use crate::sys::clock::Deadline;
 
 use super::super::participants::PARTICIPANTS_MAX;
 use super::super::wait::{self, Place, Terms, Waited};
@@ -128,6 +130,18 @@ impl Place for Spot<'_> {
     fn announce(&self) -> u32 {
         self.has_marked.set(true);
         self.leave_mark()
+    }
+
+    /// Looks less and less often: each look takes the line away from the owner, who is about to
+    /// write it, and two that look all the time hand the lock to and fro at each turn.
+    fn linger(&self, deadline: Deadline, ready: &mut impl FnMut() -> bool) -> bool {
+        for look in 0..shim::BACK_OFFS {
+            shim::back_off(look);
+            if ready() {
+                return true;
+            }
+        }
+        wait::give_way(Instant::now(), deadline, ready)
     }
 
     /// The word is the condition and the mark, so there is nothing to be ordered.
