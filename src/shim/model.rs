@@ -40,6 +40,9 @@ pub(crate) fn fence(label: &'static str) {
     }
 }
 
+/// Nothing: no model reorders what one thread does.
+pub(crate) fn program_order() {}
+
 /// As [`fence`]: in a model no read-modify-write is one.
 pub(crate) fn fence_after_rmw(label: &'static str) {
     fence(label);

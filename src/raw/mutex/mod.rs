@@ -29,17 +29,26 @@ const DIED: u32 = 1 << 14;
 /// An owner panicked.
 const PANICKED: u32 = 1 << 15;
 
-/// In `holder`: what the owner does leaves the data whole at every instruction.
-const CALM: u64 = 1 << 32;
+/// In `holder`, beside its thread: what the owner does leaves the data whole at every instruction.
+const CALM: u32 = 1 << 31;
 
 const _: () = assert!(PARTICIPANTS_MAX <= OWNER);
 
 /// A thread of a participant. No two threads of one participant have the same number, and none has
-/// zero.
+/// zero; the top bit is not part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Me {
     pub(crate) participant: u32,
     pub(crate) thread: u32,
+}
+
+impl Me {
+    /// The same thread, as one that leaves the data whole at every instruction from the first one
+    /// on, until it says otherwise by [`Mutex::be_busy`]. Nobody is told when it dies.
+    #[inline]
+    pub(crate) fn calmly(self) -> Self {
+        Self { thread: self.thread | CALM, ..self }
+    }
 }
 
 /// A lock in place. Zeroed memory is one that is free.
@@ -62,10 +71,12 @@ pub(crate) struct Mutex {
     word: Futex,
     /// How often the owner has it; for locks that count.
     depth: AtomicU32,
-    /// The thread that has it and whether it is `CALM`, or zero. Written by the owner alone, after
-    /// it took the lock and before it frees it; so a thread that finds itself here and its
-    /// participant in the word has the lock. By the janitor, before it frees the lock of the dead.
-    holder: AtomicU64,
+    /// The thread that has it, and whether it is `CALM`. Written by the owner alone, after it took
+    /// the lock; zero again before it frees it, as by the janitor before it frees the lock of the
+    /// dead. So a thread that finds itself here and its participant in the word has the lock; and
+    /// an owner that is not found here has not begun to use it, or has done all that it would.
+    holder: AtomicU32,
+    _reserved: AtomicU32,
     /// Who died last with the lock in its hands: its participant, and its pid above. A remark.
     victim: AtomicU64,
 }
@@ -77,8 +88,6 @@ pub(crate) enum Leaving {
     Done,
     /// It panicked, and did not mean to.
     Panicked,
-    /// As it means to, after [`Mutex::be_calm`].
-    Calm,
 }
 
 /// Why a lock was not got.
@@ -195,29 +204,26 @@ impl Mutex {
     /// Where the word names somebody else, it was written over, and is left alone.
     #[inline]
     pub(crate) fn unlock(&self, owner: u32, leaving: Leaving) {
-        let holder = if leaving == Leaving::Calm { CALM } else { 0 };
-        // Relaxed: a thread looks for itself here, and finds what it wrote itself.
-        self.holder.store(holder, Ordering::Relaxed);
-        kill_point("mutex-let-go");
+        if leaving == Leaving::Panicked {
+            self.say_panicked();
+        }
+        self.let_go();
         // Release `mutex`: what was done under the lock is seen by the next owner.
         let success = at(Ordering::Release, "mutex");
         let mine = owner + 1;
-        let panicked = leaving == Leaving::Panicked;
-        let is_done = !panicked
-            && self.word.word().compare_exchange(mine, 0, success, Ordering::Relaxed).is_ok();
-        if !is_done {
-            self.unlock_slow(owner, if panicked { PANICKED } else { 0 });
+        if self.word.word().compare_exchange(mine, 0, success, Ordering::Relaxed).is_err() {
+            self.unlock_slow(owner);
         }
     }
 
     #[cold]
-    fn unlock_slow(&self, owner: u32, news: u32) {
+    fn unlock_slow(&self, owner: u32) {
         let word = self.word.word();
         // Relaxed: the exchange decides.
         let mut seen = word.load(Ordering::Relaxed);
-        // Bounded: the flags of a word that names one owner change four times at the most.
+        // Not bounded, but every refusal is somebody's success.
         while seen & OWNER == owner + 1 {
-            let free = (seen & (DIED | PANICKED)) | news;
+            let free = seen & (DIED | PANICKED);
             // Release `mutex`: as in `unlock`.
             let success = at(Ordering::Release, "mutex");
             match word.compare_exchange(seen, free, success, Ordering::Relaxed) {
@@ -245,16 +251,16 @@ impl Mutex {
         // Acquire `mutex`: behind it comes what the dead owner did.
         let seen = self.word.word().load(at(Ordering::Acquire, "mutex"));
         if seen & OWNER == id + 1 {
-            // Relaxed, all: seen behind the Acquire of the next owner.
-            let calm = self.holder.load(Ordering::Relaxed) & CALM;
-            self.holder.store(calm, Ordering::Relaxed);
+            // Relaxed, both: seen behind the Acquire of the next owner.
+            let holder = self.holder.load(Ordering::Relaxed);
             self.depth.store(0, Ordering::Relaxed);
-            let is_torn = died && calm == 0 && !mutant("mutex-poison");
-            if is_torn {
-                self.victim.store(u64::from(pid) << 32 | u64::from(id), Ordering::Relaxed);
+            // Before the holder goes, by whom the next janitor would know it too.
+            if died && holder != 0 && holder & CALM == 0 && !mutant("mutex-poison") {
+                self.poison(id, pid);
             }
             kill_point("mutex-swept");
-            self.unlock_slow(id, if is_torn { DIED } else { 0 });
+            self.let_go();
+            self.unlock_slow(id);
         }
         if died && !mutant("mutex-sweep-wake") {
             self.alarm();

@@ -2,7 +2,7 @@
 
 #[cfg(test)]
 use crate::shim::{AtomicU32, AtomicU64, Futex};
-use crate::shim::{Ordering, at};
+use crate::shim::{Ordering, at, kill_point, program_order};
 
 use super::{AWAITED, CROWD};
 use super::{CALM, DIED, Legacy, Me, Mutex, OWNER, PANICKED};
@@ -11,17 +11,27 @@ use super::{CALM, DIED, Legacy, Me, Mutex, OWNER, PANICKED};
 impl Mutex {
     #[inline]
     pub(super) fn hold(&self, me: Me) {
-        // Relaxed: see `unlock`. Not calm, whatever a calm owner that died left here.
-        self.holder.store(u64::from(me.thread), Ordering::Relaxed);
+        // Relaxed: a thread looks for itself here, and finds what it wrote itself.
+        self.holder.store(me.thread, Ordering::Relaxed);
+        // The janitor is not to find a half of what follows, and nobody here.
+        program_order();
     }
 
-    /// What the owner does from here on, until it frees the lock, leaves the data whole at every
-    /// instruction.
+    /// Whoever frees the lock says so before.
     #[inline]
-    pub(crate) fn be_calm(&self, me: Me) {
-        // Relaxed: should it come later than what follows, a death in between is taken for worse
-        // than it was.
-        self.holder.store(CALM | u64::from(me.thread), Ordering::Relaxed);
+    pub(super) fn let_go(&self) {
+        // The janitor is not to find nobody here, and a half of what came before.
+        program_order();
+        // Relaxed: as in `hold`.
+        self.holder.store(0, Ordering::Relaxed);
+        kill_point("mutex-let-go");
+    }
+
+    /// What the owner does from here on, until it frees the lock, is as of any owner that is not
+    /// calm.
+    #[inline]
+    pub(crate) fn be_busy(&self, me: Me) {
+        self.hold(Me { thread: me.thread & !CALM, ..me });
     }
 
     /// Whether this thread has the lock.
@@ -29,8 +39,8 @@ impl Mutex {
     pub(crate) fn is_held_by(&self, me: Me) -> bool {
         // Relaxed, both: a thread sees what it wrote itself, and nobody else writes its number.
         let word = self.word.word().load(Ordering::Relaxed);
-        word & OWNER == me.participant + 1
-            && self.holder.load(Ordering::Relaxed) as u32 == me.thread
+        let holder = self.holder.load(Ordering::Relaxed);
+        word & OWNER == me.participant + 1 && (holder ^ me.thread) & !CALM == 0
     }
 
     /// One level more of a lock that counts, for its owner. `None` if there are no more.
@@ -56,6 +66,12 @@ impl Mutex {
     /// Sets how deep the owner is, for the owner.
     pub(crate) fn set_depth(&self, depth: u32) {
         self.depth.store(depth, Ordering::Relaxed);
+    }
+
+    /// Says that what the lock guards may have been left half written by a panic.
+    pub(crate) fn say_panicked(&self) {
+        // Relaxed, here and below: who must not miss it is told by what is freed after it.
+        self.word.word().fetch_or(PANICKED, Ordering::Relaxed);
     }
 
     /// Says that what the lock guards was left half written by a dead participant.
@@ -101,6 +117,12 @@ impl Mutex {
         (self.word.word().load(Ordering::Relaxed) & OWNER).checked_sub(1)
     }
 
+    /// Whether its owner, if it has one, leaves the data whole at every instruction.
+    pub(crate) fn is_calm(&self) -> bool {
+        // Relaxed: a remark.
+        self.holder.load(Ordering::Relaxed) & CALM != 0
+    }
+
     /// Whether somebody may sleep until it is free.
     pub(crate) fn is_awaited(&self) -> bool {
         // Relaxed: a remark.
@@ -113,7 +135,8 @@ impl Mutex {
         Self {
             word: Futex::new(0),
             depth: AtomicU32::new(0),
-            holder: AtomicU64::new(0),
+            holder: AtomicU32::new(0),
+            _reserved: AtomicU32::new(0),
             victim: AtomicU64::new(0),
         }
     }

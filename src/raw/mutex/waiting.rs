@@ -105,7 +105,7 @@ impl Spot<'_> {
         let word = self.mutex.word.word();
         // Relaxed, all: one word says whether it is free, and whom to wake.
         let mut seen = word.load(Ordering::Relaxed);
-        // Bounded as in `unlock_slow`, or every refusal is somebody's success.
+        // Not bounded, but every refusal is somebody's success.
         while seen & OWNER != 0 && seen & self.mark == 0 {
             let marked = seen | self.mark;
             match word.compare_exchange(seen, marked, Ordering::Relaxed, Ordering::Relaxed) {

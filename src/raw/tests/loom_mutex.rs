@@ -164,34 +164,42 @@ fn who_gives_up_passes_its_wake_on() {
     });
 }
 
-/// An owner dies at each step; who waits gets the lock, and hears of it if there is reason to.
+/// An owner dies before it has begun to use the lock, or when it has done so: who waits gets the
+/// lock, and need not hear of it.
 #[test]
 fn a_dead_owner_leaves_the_lock_to_the_next() {
     for point in ["mutex-taken", "mutex-let-go", "mutex-freed"] {
         model(&format!("mutex, owner dies at {point}"), BOUND, move || {
             let room = Room::new();
             // With a mark, so that the slow way out is walked too.
-            let waiter = spawn(&room, move |room| {
-                let legacy = room.visit(me(1));
-                if legacy.died() {
-                    assert_eq!(room.mutex.victim(), (0, pid(0)));
-                    room.mutex.clear();
-                    assert!(room.mutex.legacy().is_none());
-                }
-            });
+            let waiter = spawn(&room, move |room| assert!(room.visit(me(1)).is_none()));
             let janitor = spawn(&room, move |room| {
-                let died = dies_at(point, || {
-                    room.lock(me(0));
-                    room.count();
-                    room.unlock(me(0));
-                });
+                dies_at(point, || room.visit(me(0)));
                 race(&room.race);
                 room.mutex.sweep(0, pid(0), true);
-                let _ = died;
             });
             janitor.join().unwrap();
             waiter.join().unwrap();
             assert!(room.mutex.owner().is_none());
+        });
+    }
+}
+
+#[test]
+fn a_panic_is_told_though_its_process_dies_on_the_way_out() {
+    for point in ["mutex-let-go", "mutex-freed"] {
+        model(&format!("mutex, dies at {point} in a panic"), BOUND, move || {
+            let room = Room::new();
+            room.lock(me(0));
+            let waiter = spawn(&room, |room| assert!(!room.visit(me(1)).is_none()));
+            let janitor = spawn(&room, move |room| {
+                room.count();
+                dies_at(point, || room.mutex.unlock(0, Leaving::Panicked));
+                race(&room.race);
+                room.mutex.sweep(0, pid(0), true);
+            });
+            janitor.join().unwrap();
+            waiter.join().unwrap();
         });
     }
 }
@@ -214,26 +222,28 @@ fn the_next_owner_hears_of_a_death_in_the_lock() {
 
 #[test]
 fn a_calm_owner_leaves_nothing_to_hear_of() {
-    for point in ["mutex-let-go", "mutex-freed", "never"] {
+    for point in ["mutex-taken", "mutex-let-go", "mutex-freed", "never"] {
         model(&format!("mutex, calm owner dies at {point}"), BOUND, move || {
             let room = Room::new();
-            room.lock(me(0));
-            room.mutex.be_calm(me(0));
             let janitor = spawn(&room, move |room| {
                 dies_at(point, || {
+                    room.lock(me(0).calmly());
                     if point != "never" {
-                        room.mutex.unlock(0, Leaving::Calm);
+                        room.unlock(me(0));
                     }
                 });
                 // The first dies in the middle of it.
                 dies_at("mutex-swept", || room.mutex.sweep(0, pid(0), true));
                 room.mutex.sweep(0, pid(0), true);
             });
-            let waiter = spawn(&room, |room| assert!(!room.visit(me(1)).died()));
+            let waiter = spawn(&room, |room| assert!(room.visit(me(1)).is_none()));
             janitor.join().unwrap();
             waiter.join().unwrap();
-            // Who has it now is not calm.
-            room.lock(me(2));
+            // Who is calm no more is as any owner.
+            room.lock(me(2).calmly());
+            assert!(room.mutex.is_held_by(me(2)) && room.mutex.is_calm());
+            room.mutex.be_busy(me(2).calmly());
+            assert!(room.mutex.is_held_by(me(2)) && !room.mutex.is_calm());
             room.mutex.sweep(2, pid(2), true);
             assert!(room.lock(me(1)).died());
         });
@@ -242,7 +252,7 @@ fn a_calm_owner_leaves_nothing_to_hear_of() {
 
 #[test]
 fn a_janitor_that_dies_is_followed_by_another() {
-    for point in ["mutex-swept", "mutex-freed"] {
+    for point in ["mutex-swept", "mutex-let-go", "mutex-freed"] {
         model(&format!("mutex, janitor dies at {point}"), BOUND, move || {
             let room = Room::new();
             room.lock(me(0));
