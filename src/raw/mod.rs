@@ -21,6 +21,7 @@ pub(crate) mod semaphore;
 pub(crate) mod spsc;
 pub(crate) mod stock;
 pub(crate) mod swap;
+pub(crate) mod twin;
 pub(crate) mod units;
 pub(crate) mod wait;
 pub(crate) mod wide;

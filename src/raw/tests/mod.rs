@@ -22,6 +22,7 @@ mod loom_spsc;
 mod loom_stock;
 mod loom_swap;
 mod loom_swap_recover;
+mod loom_twin;
 mod loom_wait;
 mod loom_wide;
 mod swap_memory;
