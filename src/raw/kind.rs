@@ -12,6 +12,8 @@ pub(crate) enum Kind {
     Queue = 3,
     /// What begins with a [`Mutex`](super::mutex::Mutex): a lock, or a value with its lock.
     Mutex = 4,
+    /// What begins with [`Ranges`](super::ranges::Ranges): an array with its locks.
+    Array = 5,
     /// A [`Semaphore`](super::semaphore::Semaphore).
     Semaphore = 6,
     /// A [`Condition`](super::condition::Condition).
@@ -32,6 +34,7 @@ impl Kind {
             Self::Lane,
             Self::Queue,
             Self::Mutex,
+            Self::Array,
             Self::Semaphore,
             Self::Condition,
             Self::Event,
@@ -45,7 +48,7 @@ impl Kind {
     /// it must be given back when the last handle of a living one goes.
     pub(crate) fn is_a_lock(self) -> bool {
         match self {
-            Self::Mutex | Self::RwLock | Self::Semaphore | Self::Barrier => true,
+            Self::Mutex | Self::Array | Self::RwLock | Self::Semaphore | Self::Barrier => true,
             // Who waits has a handle.
             Self::Condition | Self::Event => false,
             Self::Inert | Self::Lane | Self::Queue => false,
@@ -66,6 +69,7 @@ impl Kind {
             Self::Condition => size_of::<super::condition::Condition>() as u64,
             Self::Event => size_of::<super::event::Event>() as u64,
             Self::Barrier => size_of::<super::barrier::Barrier>() as u64,
+            Self::Array => size_of::<super::ranges::Ranges>() as u64,
             Self::RwLock => size_of::<super::rwlock::RwLock>() as u64,
         }
     }

@@ -15,6 +15,7 @@ pub(crate) mod mutex;
 pub(crate) mod participants;
 #[cfg(not(multiproc_loom))]
 pub(crate) mod queue;
+pub(crate) mod ranges;
 pub(crate) mod rwlock;
 pub(crate) mod seat;
 pub(crate) mod semaphore;

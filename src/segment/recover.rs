@@ -12,6 +12,7 @@ use crate::raw::lane::Lane;
 use crate::raw::mutex::{Mutex, Owner};
 use crate::raw::participants::{Participant, Reap};
 use crate::raw::queue::{QueueAt, Store};
+use crate::raw::ranges::Ranges;
 use crate::raw::rwlock::RwLock;
 use crate::raw::semaphore::Semaphore;
 use crate::shim::Ordering::*;
@@ -153,6 +154,10 @@ impl Segment {
             Kind::Barrier => {
                 // SAFETY: as a lane.
                 unsafe { at.cast::<Barrier>().as_ref() }.sweep(id, died);
+            }
+            Kind::Array => {
+                // SAFETY: as a lane.
+                unsafe { at.cast::<Ranges>().as_ref() }.sweep(id, pid, died);
             }
             Kind::Semaphore => {
                 // SAFETY: as a lane.
