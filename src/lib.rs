@@ -82,8 +82,9 @@ pub use {
         QueueSlot, QueueStats, Received, Receiver, Receiving, Sender, Sending,
     },
     sync::{
-        Barrier, BarrierWait, Condition, Event, Guard, Holder, Lock, LockGuard, Permit, ReadGuard,
-        ReentrantGuard, ReentrantLock, RwHolders, RwLock, Semaphore, WriteGuard,
+        Atomic, Barrier, BarrierWait, Condition, Data, Event, Guard, Holder, Integer, Lock,
+        LockGuard, Permit, ReadGuard, ReentrantGuard, ReentrantLock, RwHolders, RwLock, Semaphore,
+        WriteGuard,
     },
     transfer::codec::{Codec, CodecError, Framed, Plain, Serde, Shape},
 };

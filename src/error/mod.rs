@@ -66,6 +66,8 @@ pub enum ErrorKind {
     Poisoned,
     /// A barrier was broken by somebody who died, gave up or aborted it.
     Broken,
+    /// There are no such elements in an array.
+    Bounds,
 }
 
 impl Error {

@@ -10,7 +10,10 @@ use std::time::Duration;
 
 use crate::sys;
 
-pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64};
+pub(crate) use std::sync::atomic::{
+    AtomicI8, AtomicI16, AtomicI32, AtomicI64, AtomicIsize, AtomicU8, AtomicU16, AtomicU32,
+    AtomicU64, AtomicUsize,
+};
 
 /// An ordering and the label of the edge it is one end of: its partner carries the same label.
 ///

@@ -22,7 +22,8 @@ pub(crate) mod sealed {
 }
 
 /// A guard that [`Condition::wait`](crate::Condition::wait) can give up and take again: that of a
-/// [`Lock`](crate::Lock) or a [`ReentrantLock`](crate::ReentrantLock).
+/// [`Lock`](crate::Lock), a [`ReentrantLock`](crate::ReentrantLock), a [`Value`](crate::Value), or
+/// an [`Array`](crate::Array) or a part of one.
 pub trait Guard: sealed::Sealed<<Self as Guard>::Data> {
     /// What is seen through the guard: `()` where the lock has no data.
     type Data: ?Sized;

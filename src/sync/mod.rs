@@ -1,20 +1,24 @@
 //! Room 5: locks and their kin, as handles that travel. What they do is in `raw`.
 
+mod atomic;
 mod barrier;
 mod condition;
+mod data;
 mod event;
 pub(crate) mod guard;
 #[cfg(test)]
 pub(crate) mod hostile;
 mod lock;
-mod object;
-mod owned;
+pub(crate) mod object;
+pub(crate) mod owned;
 mod reentrant;
 mod rwlock;
 mod semaphore;
 
+pub use atomic::{Atomic, Integer};
 pub use barrier::{Barrier, BarrierWait};
 pub use condition::Condition;
+pub use data::Data;
 pub use event::Event;
 pub use guard::Guard;
 pub use lock::{Lock, LockGuard};
@@ -37,7 +41,7 @@ pub struct Holder {
 }
 
 impl Holder {
-    fn new(segment: &Segment, participant: u32, count: u32) -> Self {
+    pub(crate) fn new(segment: &Segment, participant: u32, count: u32) -> Self {
         Self { participant, pid: segment.pid_of(participant), count }
     }
 }

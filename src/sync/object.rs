@@ -28,6 +28,9 @@ use crate::transfer::cargo;
 pub(crate) unsafe trait Machine: Sync {
     /// The kind of the block, by which the janitor finds what to give back.
     const KIND: Kind;
+
+    /// What data begins at a multiple of: 128 at the most.
+    const LINE: u64 = 128;
 }
 
 // SAFETY: atomics alone; `Kind::Mutex` says so of its blocks.
@@ -70,9 +73,6 @@ struct Head<M> {
     data: AtomicU64,
 }
 
-/// What data begins at a multiple of.
-const LINE: u64 = 128;
-
 /// A handle of one shared object, which begins with a machine and may have data behind it.
 #[derive(Debug)]
 pub(crate) struct Object<M> {
@@ -98,7 +98,7 @@ impl<M> Clone for Object<M> {
 
 impl<M: Machine> Object<M> {
     /// Where data begins.
-    const DATA_AT: u64 = (size_of::<Head<M>>() as u64).next_multiple_of(LINE);
+    pub(crate) const DATA_AT: u64 = (size_of::<Head<M>>() as u64).next_multiple_of(M::LINE);
 
     /// Makes an object without data. `init` completes it before anybody sees it.
     pub(crate) fn make(fingerprint: u64, init: impl Fn(&M)) -> Result<Self> {
@@ -162,7 +162,8 @@ impl<M: Machine> Object<M> {
         unsafe { self.machine.as_ref() }
     }
 
-    /// The first byte of the data, aligned to 128, and how many there are.
+    /// The first byte of the data, aligned to the line of the machine, and how many there are.
+    #[inline]
     pub(crate) fn data(&self) -> (NonNull<u8>, u64) {
         (self.data, self.length)
     }

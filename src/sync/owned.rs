@@ -108,11 +108,23 @@ pub(crate) struct Claim(u64);
 
 impl Claim {
     const PANICKING: u64 = 1 << 32;
+    const MARKED: u64 = 1 << 33;
 
     #[inline]
     pub(crate) fn new(me: Me) -> Self {
         let panicking = if thread::panicking() { Self::PANICKING } else { 0 };
         Self(u64::from(me.participant) | panicking)
+    }
+
+    /// With a mark that means what the guard likes.
+    #[inline]
+    pub(crate) fn marked(self, is_marked: bool) -> Self {
+        if is_marked { Self(self.0 | Self::MARKED) } else { self }
+    }
+
+    #[inline]
+    pub(crate) fn is_marked(self) -> bool {
+        self.0 & Self::MARKED != 0
     }
 
     /// The participant that took the lock.
