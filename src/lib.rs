@@ -59,6 +59,8 @@ mod segment;
 mod sync;
 #[cfg(not(multiproc_loom))]
 mod transfer;
+#[cfg(not(multiproc_loom))]
+mod value;
 
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]
@@ -87,4 +89,5 @@ pub use {
         WriteGuard,
     },
     transfer::codec::{Codec, CodecError, Framed, Plain, Serde, Shape},
+    value::{Value, ValueGuard},
 };

@@ -1,0 +1,30 @@
+//! P2 for values: whatever words are in their memory, verbs give an error or an answer.
+
+use std::time::Duration;
+
+use crate::sync::hostile::torment;
+
+use super::Value;
+
+const SOON: Duration = Duration::from_micros(50);
+
+#[test]
+fn any_bytes_are_a_value() {
+    torment(
+        "any_bytes_are_a_value",
+        || Value::new([7u64; 20]).unwrap(),
+        |value| &value.object,
+        |value, _| {
+            drop(value.try_get());
+            drop(value.set_timeout([8; 20], SOON));
+            drop(value.update_timeout(SOON, |words| words[3] = 9));
+            let guard = value.lock_timeout(SOON).or_else(|error| error.into_inner().ok_or(()));
+            if let Ok(mut guard) = guard {
+                guard[19] = guard[18];
+            }
+            let _ = (value.who_holds(), value.is_locked(), value.is_poisoned());
+            assert!(!format!("{value:?}").is_empty());
+            value.clear_poison();
+        },
+    );
+}
