@@ -45,6 +45,8 @@ mod sys;
 mod raw;
 
 #[cfg(not(multiproc_loom))]
+mod array;
+#[cfg(not(multiproc_loom))]
 mod channel;
 #[cfg(all(fuzzing, not(multiproc_loom)))]
 #[doc(hidden)]
@@ -74,6 +76,7 @@ pub use error::{BarrierError, Error, ErrorKind, LockError, RecvError, Result, Se
 
 #[cfg(not(multiproc_loom))]
 pub use {
+    array::{Array, ArrayGuard, RangeGuard},
     channel::{Connection, Iter, Message, Nothing, Pipe, PipeBuilder, Reserved},
     process::{
         Builder, ChildInfo, Current, ExitStatus, JoinError, Panic, Parent, Process, StartMethod,
