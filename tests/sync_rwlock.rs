@@ -352,40 +352,56 @@ fn a_writer_that_dies_waiting_poisons_nothing() {
     });
 }
 
-/// The parent has the lock and is the only supervisor; the orphan finds out by itself.
+/// The parent has the lock and is the only supervisor; the orphan finds out by itself, whether it
+/// waits or tries again and again.
 #[test]
-fn who_waits_without_a_supervisor_goes_on_as_well() {
+fn who_has_no_supervisor_goes_on_as_well() {
     type Report = Connection<(u32, Option<Found>), Nothing>;
-    fn orphan((lock, way, mut report): (RwLock, Way, Report)) {
-        report.send((std::process::id(), None)).unwrap();
-        let got = match way {
-            Read => found(lock.read()).0,
-            Write => found(lock.write()).0,
+    type Errand = (Way, bool);
+    fn orphan((lock, (way, waits), mut report): (RwLock, Errand, Report)) {
+        fn insist<G>(mut once: impl FnMut() -> Result<G, LockError<G>>) -> Found {
+            let mut got = once();
+            while got.as_ref().is_err_and(LockError::is_held) {
+                got = once();
+            }
+            found(got).0
+        }
+        let me = std::process::id();
+        report.send((me, None)).unwrap();
+        let got = match (way, waits) {
+            (Read, true) => found(lock.read()).0,
+            (Read, false) => insist(|| lock.try_read()),
+            (Write, true) => found(lock.write()).0,
+            (Write, false) => insist(|| lock.try_write()),
         };
-        report.send((std::process::id(), Some(got))).unwrap();
+        report.send((me, Some(got))).unwrap();
     }
-    fn parent((way, report, mut told): (Way, Report, Connection<Nothing, ()>)) {
+    fn parent((errand, report, mut told): (Errand, Report, Connection<Nothing, ()>)) {
         let lock = RwLock::new().unwrap();
         // It has what keeps the orphan out.
-        let _guards = match way {
+        let _guards = match errand.0 {
             Read => (None, Some(lock.write().unwrap())),
             Write => (Some(lock.read().unwrap()), None),
         };
-        let orphaned = Process::builder().daemon(false).spawn(orphan, (lock.clone(), way, report));
+        let args = (lock.clone(), errand, report);
+        let orphaned = Process::builder().daemon(false).spawn(orphan, args);
         told.recv().unwrap();
         drop(orphaned);
         die()
     }
-    for way in [Read, Write] {
-        watched("who_waits_without_a_supervisor_goes_on_as_well", || {
+    for errand in [(Read, true), (Read, false), (Write, true), (Write, false)] {
+        watched("who_has_no_supervisor_goes_on_as_well", || {
             let (report, mut heard) = Pipe::simplex().unwrap();
             let (mut tell, told) = Pipe::simplex::<()>().unwrap();
-            let process = Process::spawn(parent, (way, report, told)).unwrap();
-            wait_until_asleep(heard.recv().unwrap().0);
+            let process = Process::spawn(parent, (errand, report, told)).unwrap();
+            let waiter = heard.recv().unwrap().0;
+            if errand.1 {
+                wait_until_asleep(waiter);
+            }
             tell.send(()).unwrap();
             let pid = process.pid();
             assert_killed(process.join());
-            let wanted = if way == Read { Found::Torn(pid) } else { Found::Whole };
+            let wanted = if errand.0 == Read { Found::Torn(pid) } else { Found::Whole };
             assert_eq!(heard.recv().unwrap().1, Some(wanted));
         });
     }
