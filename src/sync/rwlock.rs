@@ -79,7 +79,8 @@ pub struct RwLock {
 #[derive(Debug)]
 pub struct ReadGuard<'a> {
     lock: &'a RwLock,
-    claim: Claim,
+    /// The participant that reads; a whole word, as with the guards of locks.
+    reader: u64,
     _stays: PhantomData<*const ()>,
 }
 
@@ -189,7 +190,7 @@ impl RwLock {
         self.take_to_write(Some(Deadline::after(timeout)))
     }
 
-    #[inline]
+    #[inline(always)]
     fn take_to_read(&self, patience: Patience) -> Result<ReadGuard<'_>, LockError<ReadGuard<'_>>> {
         let me = match self.object.me() {
             Ok(me) => me,
@@ -202,11 +203,12 @@ impl RwLock {
                 machine.read(me, || segment.terms(deadline), |owner| segment.suspect(owner))
             }
         };
-        let guard = || ReadGuard { lock: self, claim: Claim::new(me), _stays: PhantomData };
+        let reader = u64::from(me.participant);
+        let guard = || ReadGuard { lock: self, reader, _stays: PhantomData };
         self.hand_out(taken, guard)
     }
 
-    #[inline]
+    #[inline(always)]
     fn take_to_write(
         &self,
         patience: Patience,
@@ -281,7 +283,7 @@ impl Drop for ReadGuard<'_> {
     #[inline]
     fn drop(&mut self) {
         let object = &self.lock.object;
-        let reader = self.claim.owner();
+        let reader = self.reader as u32;
         if object.is_still(reader) {
             object.machine().unlock_read(reader);
         }
