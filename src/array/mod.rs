@@ -30,9 +30,9 @@ pub use range::RangeGuard;
 ///
 /// Which way is said by its type:
 ///
-/// - `Array<T>` for plain data `T` ([`Data`](crate::Data)) is taken before it is used: the whole
-///   of it by [`lock`](Self::lock), a part by [`lock_range`](Self::lock_range). The guards are
-///   slices. Parts that have no element in common are held side by side.
+/// - `Array<T>` for plain data `T` ([`Data`](crate::Data)) is taken before it is used: the whole of
+///   it by [`lock`](Self::lock), a part by [`lock_range`](Self::lock_range). The guards are slices.
+///   Parts that have no element in common are held side by side.
 /// - `Array<AtomicU64>` and the like, made by [`Array::atomics`], have no lock: they *are* slices
 ///   of the atomics of [`std::sync::atomic`].
 ///

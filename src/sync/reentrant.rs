@@ -18,9 +18,9 @@ use super::owned::{self, Claim, Patience};
 
 /// A lock that the thread that has it can take again: it is free when every guard is gone.
 ///
-/// Otherwise it is a [`Lock`]: it guards whatever its users agree upon, its handles travel, and
-/// it outlives its owner. The owner is a thread of a process. Another thread of the same process
-/// waits like anybody else.
+/// Otherwise it is a [`Lock`](crate::Lock): it guards whatever its users agree upon, its handles
+/// travel, and it outlives its owner. The owner is a thread of a process. Another thread of the
+/// same process waits like anybody else.
 ///
 /// # Examples
 /// ```

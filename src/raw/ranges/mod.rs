@@ -107,8 +107,8 @@ impl Entry {
 #[repr(C)]
 pub(crate) struct Ranges {
     mutex: Mutex,
-    /// Rung when a range is free. Waited at without the mutex by those who want a part, and with it
-    /// by who wants the whole.
+    /// Rung when a range is free. Waited at without the mutex by those who want a part, and with
+    /// it by who wants the whole.
     bell: Bell,
     _reserved: AtomicU32,
     /// A bit for each entry that may be taken. Changed by the owner of the mutex: set before the
