@@ -4,12 +4,13 @@
 mod exclusion;
 mod support;
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use exclusion::rivals::{Exclusion, ParkingLot, ParkingLotReentrant, Pthread, RawSync, Std};
 use exclusion::signals::{self, Signal, hand_over};
 use exclusion::{Labour, Shares, alone, contended, recovery, uncontended};
-use multiproc::{Event, Lock, ReentrantLock, RwLock, Semaphore};
+use multiproc::{Event, Lock, ReentrantLock, RwLock, Semaphore, Value};
 use support::memory::lines;
 use support::python::python;
 use support::{Contender, Goal, Table, is_wanted, pin, start};
@@ -86,9 +87,22 @@ fn others(rounds: usize) {
 fn counters(rounds: usize) {
     let lock = Lock::new().expect("a lock");
     let [counter] = lines();
+    let [changed, guarded] = [(); 2].map(|()| Value::new(0_u64).expect("a value"));
+    let atomic = Value::atomic(0_u64).expect("a value");
     Table::new("A shared counter, one more under its lock")
         .row(python("Python's Value", COUNTER, &[]))
-        .row(alone("multiproc, Lock", move || lock.with(|| counter.set(counter.get() + 1))))
+        .row(alone("multiproc, Value, update", move || {
+            changed.update(|count| *count += 1).expect("a value");
+        }))
+        .row(alone("multiproc, Value, lock and +=", move || {
+            *guarded.lock().expect("a value") += 1;
+        }))
+        .row(alone("multiproc, Lock, and a word beside", move || {
+            lock.with(|| counter.set(counter.get() + 1));
+        }))
+        .row(alone("multiproc, Value<AtomicU64>, no lock", move || {
+            atomic.fetch_add(1, Ordering::Relaxed);
+        }))
         .run(rounds);
 }
 
