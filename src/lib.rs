@@ -25,6 +25,10 @@
 //! - A [`Pipe`] has two ends, [`Connection`]s, that send and receive values of any type that serde
 //!   knows, plain values in fixed slots, or bytes. Messages lie in shared memory; the kernel is
 //!   asked only by those who have to sleep.
+//! - A [`Queue`] has any number of senders and receivers, in any processes.
+//! - [`Lock`], [`ReentrantLock`], [`RwLock`], [`Semaphore`], [`Condition`], [`Event`] and
+//!   [`Barrier`] work between processes and outlive those who have them.
+//! - A [`Value`] or an [`Array`] is plain data in shared memory, with a lock or as atomics.
 //! - What is `kill`ed is gone, and nothing else: see the promises in the README.
 //!
 //! The bare verb waits, `try_` never does, `_timeout` waits for so long at the most. A failed send
