@@ -37,8 +37,10 @@ impl Mutex {
     /// Whether this thread has the lock.
     #[inline]
     pub(crate) fn is_held_by(&self, me: Me) -> bool {
-        // Relaxed, both: a thread sees what it wrote itself, and nobody else writes its number.
-        let word = self.word.word().load(Ordering::Relaxed);
+        // Acquire `mutex`: a thread of another participant may have this number, and have had the
+        // lock; before it freed it, it took its number away.
+        let word = self.word.word().load(at(Ordering::Acquire, "mutex"));
+        // Relaxed: behind that Acquire stands this thread's number only if it wrote it itself.
         let holder = self.holder.load(Ordering::Relaxed);
         word & OWNER == me.participant + 1 && (holder ^ me.thread) & !CALM == 0
     }

@@ -122,6 +122,29 @@ fn a_lock_is_not_waited_for_by_its_owner() {
     });
 }
 
+/// Threads of two processes may have the same number, and one of them had the lock before.
+#[test]
+fn a_lock_is_not_taken_for_ones_own() {
+    model("mutex, a namesake", BOUND, || {
+        let room = Room::new();
+        let namesake = |participant| Me { participant, thread: 7 };
+        let before = spawn(&room, move |room| {
+            if room.mutex.try_lock(namesake(1)).is_ok() {
+                room.unlock(namesake(1));
+            }
+        });
+        let other = spawn(&room, |room| {
+            race(&room.race);
+            let theirs = Me { participant: 0, thread: 8 };
+            assert!(matches!(room.mutex.try_lock(theirs), Ok(_) | Err(Refusal::Held)));
+        });
+        race(&room.race);
+        assert!(!room.mutex.is_held_by(namesake(0)));
+        before.join().unwrap();
+        other.join().unwrap();
+    });
+}
+
 #[test]
 fn who_has_no_time_disturbs_nobody() {
     model("mutex, 1 has no time", SHALLOW, || {
