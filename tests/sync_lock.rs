@@ -16,7 +16,7 @@ use std::{fs, thread};
 
 use common::{alone, until, watched};
 use multiproc::{
-    Connection, ErrorKind, Lock, LockError, Nothing, Pipe, Process, Queue, ReentrantLock,
+    Condition, Connection, ErrorKind, Lock, LockError, Nothing, Pipe, Process, Queue, ReentrantLock,
 };
 use serde_json::json;
 
@@ -321,6 +321,26 @@ fn an_inherited_guard_does_not_unlock() {
         drop(guard);
         unsafe { Process::fork(|| drop(lock.lock().unwrap())) }.unwrap().join().unwrap();
         drop(lock.lock().unwrap());
+    });
+}
+
+#[test]
+fn an_inherited_guard_that_waits_comes_back_once() {
+    alone("an inherited guard that waits comes back once", |()| {
+        let (lock, condition) = (ReentrantLock::new().unwrap(), Condition::new().unwrap());
+        let guards = [(); 3].map(|()| lock.lock().unwrap());
+        let child = || {
+            let copy = unsafe { std::ptr::read(&raw const guards[0]) };
+            let (guard, _) = condition.wait_timeout(copy, Duration::ZERO).unwrap();
+            // How often the parent had it is the parent's.
+            assert_eq!(guard.depth(), 1);
+            drop(guard);
+            assert!(!lock.is_locked());
+        };
+        let child = unsafe { Process::fork(child) }.unwrap();
+        until(|| format!("{lock:?}").contains("is_awaited: true"));
+        drop(guards);
+        child.join().unwrap();
     });
 }
 

@@ -190,11 +190,14 @@ impl<'a> Sealed<()> for ReentrantGuard<'a> {
     type Rest = (&'a ReentrantLock, u32);
 
     fn give_up(self) -> Self::Rest {
-        let (lock, depth) = (self.lock, self.depth());
-        if lock.object.is_still(self.claim.owner()) {
-            // As if this guard were the last: nobody asks the others before the depth is back.
-            lock.object.machine().set_depth(1);
+        let lock = self.lock;
+        if !lock.object.is_still(self.claim.owner()) {
+            // Forked meanwhile: how often the parent has the lock is no business of this process.
+            return (lock, 1);
         }
+        let depth = self.depth();
+        // As if this guard were the last: nobody asks the others before the depth is back.
+        lock.object.machine().set_depth(1);
         (lock, depth)
     }
 
