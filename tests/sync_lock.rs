@@ -325,6 +325,22 @@ fn an_inherited_guard_does_not_unlock() {
 }
 
 #[test]
+fn a_panic_at_an_inner_level_poisons_though_it_is_caught() {
+    watched("a_panic_at_an_inner_level_poisons", || {
+        let lock = ReentrantLock::new().unwrap();
+        let outer = lock.lock().unwrap();
+        let caught = std::panic::catch_unwind(|| {
+            let _inner = lock.lock().unwrap();
+            panic!("with two levels in its hands");
+        });
+        assert!(caught.is_err() && lock.is_poisoned());
+        assert_eq!(outer.depth(), 1);
+        drop(outer);
+        assert!(matches!(lock.lock(), Err(LockError::Panicked { .. })));
+    });
+}
+
+#[test]
 fn an_inherited_guard_that_waits_comes_back_once() {
     alone("an inherited guard that waits comes back once", |()| {
         let (lock, condition) = (ReentrantLock::new().unwrap(), Condition::new().unwrap());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, ErrorKind, LockError, Result};
-use crate::raw::mutex::{Legacy, Mutex, Refusal};
+use crate::raw::mutex::{Leaving, Legacy, Mutex, Refusal};
 use crate::sys::clock::Deadline;
 use crate::transfer::codec::fingerprint;
 
@@ -174,9 +174,12 @@ impl Drop for ReentrantGuard<'_> {
         let object = &self.lock.object;
         let owner = self.claim.owner();
         if object.is_still(owner) {
-            let mutex = object.machine();
+            let (mutex, leaving) = (object.machine(), self.claim.leaving());
             if mutex.rise() == 0 {
-                mutex.unlock(owner, self.claim.leaving());
+                mutex.unlock(owner, leaving);
+            } else if leaving == Leaving::Panicked {
+                // A level below may catch it; what the lock guards may be torn all the same.
+                mutex.say_panicked();
             }
         }
     }
