@@ -32,9 +32,13 @@ pub enum LockError<G> {
     WouldBlock,
     /// Somebody had the lock until the time-out.
     TimedOut,
-    /// This very thread has the lock already, and would wait for itself.
+    /// This very thread has the lock already, and would wait for itself. `try_` verbs say so as
+    /// well, as nobody else can free it.
     WouldDeadlock,
-    /// Something else: the lock is damaged, or belongs to the parent of this fork.
+    /// Something else, as the kind of the [`Error`] says: there is no such element or range
+    /// ([`Bounds`](ErrorKind::Bounds)), too many have it or wait ([`Limit`](ErrorKind::Limit)), the
+    /// lock belongs to the parent of this fork ([`Forked`](ErrorKind::Forked)), or it is damaged
+    /// ([`Corrupt`](ErrorKind::Corrupt)).
     Failed(Error),
 }
 
@@ -138,8 +142,10 @@ impl<G> fmt::Display for LockError<G> {
                 "a thread panicked with the lock in its hands: check what it guards, then call \
                  `clear_poison`",
             ),
-            Self::WouldBlock => f.write_str("somebody has the lock"),
-            Self::TimedOut => f.write_str("somebody had the lock until the time-out"),
+            Self::WouldBlock => f.write_str("somebody has the lock: `who_holds` tells who"),
+            Self::TimedOut => {
+                f.write_str("somebody had the lock until the time-out: `who_holds` tells who")
+            }
             Self::WouldDeadlock => f.write_str(
                 "this thread has the lock already and would wait for itself: drop the guard first, \
                  or use a `ReentrantLock`",

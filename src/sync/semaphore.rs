@@ -215,7 +215,9 @@ impl Semaphore {
     /// Gives back a permit that this process acquired and [forgot](Permit::forget), or adds one
     /// where the [manner](Self) of the semaphore allows it; wakes one who waits.
     ///
-    /// It is not needed after the drop of a [`Permit`], which gives it back by itself.
+    /// It is not needed after the drop of a [`Permit`], which gives it back by itself. Called while
+    /// one is alive it gives that one back, and the drop adds another where the manner allows it:
+    /// as with Python's `release`, what is released is a number and not a permit of one's own.
     ///
     /// # Errors
     /// [`Misuse`](ErrorKind::Misuse) if the semaphore is [bounded](Self::bounded) and this process

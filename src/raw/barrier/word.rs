@@ -4,7 +4,9 @@
 //! the rounds that passed and the resets, so where only one of them has moved there is no doubt.
 //! The last [`ENDINGS`] endings are kept in their order, which settles it for waiters that are no
 //! later than that. A waiter that is later, with both kinds of endings since, is told that the
-//! barrier was broken, as one that was broken must not hear that it passed.
+//! barrier was broken, as one that was broken must not hear that it passed. Both counts come round:
+//! a waiter that was stopped for exactly a multiple of 4096 resets without a round among them, or
+//! of 2^32 rounds without a reset, takes its generation for the current one and waits on.
 
 use crate::shim::mutant;
 
