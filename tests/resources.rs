@@ -52,9 +52,10 @@ fn a_thousand_pipes_leave_nothing() {
             }
             drop(pipes);
         }
-        // The newest arena is kept for the next object: one fd, one mapping.
+        // The newest arena is kept for the next object: one fd, one mapping; and the threads of
+        // other tests come and go.
         assert!(open_fds() <= fds + 1, "{} fds, {fds} before", open_fds());
-        assert!(mappings() <= maps + 2, "{} mappings, {maps} before", mappings());
+        assert!(mappings() <= maps + 8, "{} mappings, {maps} before", mappings());
         let grown = status("RssShmem").saturating_sub(memory);
         assert!(grown < 1024, "{grown} kB of shared memory kept");
     });
