@@ -62,6 +62,8 @@ pub enum ErrorKind {
     WouldBlock,
     /// This thread would wait for itself.
     Deadlock,
+    /// A task of a pool has no result: its function panicked, or its workers do not stay alive.
+    Worker,
     /// What a lock guards may be half written: an owner died or panicked.
     Poisoned,
     /// A barrier was broken by somebody who died, gave up or aborted it.

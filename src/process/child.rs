@@ -178,7 +178,7 @@ fn note(info: &PanicHookInfo<'_>) {
 }
 
 /// The panic that `payload` was caught from: the last one of this thread, if it said the same.
-fn panic_of(payload: &(dyn Any + Send)) -> Panic {
+pub(crate) fn panic_of(payload: &(dyn Any + Send)) -> Panic {
     let message = message_of(payload);
     let last = LAST_PANIC.with_borrow_mut(Option::take);
     last.filter(|last| last.message == message).unwrap_or(Panic {

@@ -38,10 +38,20 @@ impl Entry {
         A: DeserializeOwned,
         R: Serialize,
     {
+        let thunk = thunk::<A, R> as Thunk as *const ();
+        Self::with_thunk::<fn(A) -> R>(function as *const (), thunk, signature::<A, R>())
+    }
+
+    /// Names a function of type `F` and a thunk that knows how to call it, whatever that is like.
+    pub(crate) fn with_thunk<F>(
+        function: *const (),
+        thunk: *const (),
+        signature: u64,
+    ) -> Result<Self> {
         let image = image::main();
         let offset = |address: *const ()| {
             image.offset_of(address).ok_or_else(|| {
-                let name = std::any::type_name::<fn(A) -> R>();
+                let name = std::any::type_name::<F>();
                 let what = format!(
                     "name a function of type {name}: it is not in the program's own image, but in \
                      a library that another process may not have loaded there"
@@ -49,25 +59,24 @@ impl Entry {
                 Error::new(ErrorKind::Image, what)
             })
         };
-        Ok(Self {
-            function: offset(function as *const ())?,
-            thunk: offset(thunk::<A, R> as Thunk as *const ())?,
-            signature: signature::<A, R>(),
-        })
+        Ok(Self { function: offset(function)?, thunk: offset(thunk)?, signature })
+    }
+
+    /// The addresses of the function and its thunk in this process, and the signature.
+    pub(crate) fn resolve(self) -> Result<(*const (), *const (), u64)> {
+        let image = image::main();
+        let function = image.address_at(self.function).ok_or_else(mismatch)?;
+        let thunk = image.address_at(self.thunk).ok_or_else(mismatch)?;
+        Ok((function, thunk, self.signature))
     }
 
     /// Calls the function with the arguments in `bytes` and `fds`, and delivers what it returns.
     pub(crate) fn call(self, bytes: &[u8], fds: Vec<OwnedFd>, deliver: Deliver<'_>) -> Result<()> {
-        let image = image::main();
-        let (Some(function), Some(thunk)) =
-            (image.address_at(self.function), image.address_at(self.thunk))
-        else {
-            return Err(mismatch());
-        };
+        let (function, thunk, signature) = self.resolve()?;
         // SAFETY: the socket that this name came from was checked to be our parent's, which runs
         // the same image and made the name with `of`: there is a `Thunk` at this offset.
         let thunk: Thunk = unsafe { std::mem::transmute(thunk) };
-        thunk(function, self.signature, bytes, fds, deliver)
+        thunk(function, signature, bytes, fds, deliver)
     }
 }
 
@@ -94,7 +103,7 @@ where
 }
 
 /// FNV-1a of the function's type.
-fn signature<A, R>() -> u64 {
+pub(crate) fn signature<A, R>() -> u64 {
     let name = std::any::type_name::<fn(A) -> R>();
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -102,7 +111,7 @@ fn signature<A, R>() -> u64 {
 }
 
 #[cold]
-fn mismatch() -> Error {
+pub(crate) fn mismatch() -> Error {
     Error::new(ErrorKind::Image, "find the function: the two processes run different programs")
 }
 

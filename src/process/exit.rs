@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::Error;
 use crate::sys::child;
 
@@ -94,7 +96,7 @@ impl fmt::Display for Signal {
 }
 
 /// A panic that ended another process.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Panic {
     pub(crate) message: String,
     pub(crate) location: Option<String>,

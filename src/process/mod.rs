@@ -1,4 +1,4 @@
-//! Room 6: processes, from the start of one to the news of its end.
+//! Room 7: processes, from the start of one to the news of its end.
 //!
 //! A child runs a *function*, named by where it is in the program ([`entry`]), in a process of the
 //! same program, made by a fork server or by exec ([`client`], [`server`], [`hook`]). It is told
@@ -10,12 +10,12 @@
 //! processes by number, because numbers are used again.
 
 mod builder;
-mod child;
+pub(crate) mod child;
 mod client;
 mod current;
-mod entry;
+pub(crate) mod entry;
 mod exit;
-mod family;
+pub(crate) mod family;
 mod fork;
 mod hook;
 mod job;
@@ -183,6 +183,11 @@ impl<R: DeserializeOwned> Process<R> {
 }
 
 impl<R> Process<R> {
+    /// The child itself, for those who watch it.
+    pub(crate) fn child(&self) -> &Arc<Child> {
+        &self.child
+    }
+
     /// Whether the process has not ended. It may have when this returns.
     #[must_use]
     pub fn is_alive(&self) -> bool {

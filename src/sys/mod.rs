@@ -10,6 +10,7 @@ pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod holder;
 pub(crate) mod image;
+pub(crate) mod interrupt;
 pub(crate) mod lease;
 pub(crate) mod letter;
 pub(crate) mod mapping;

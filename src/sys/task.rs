@@ -47,8 +47,40 @@ pub(crate) fn ignore_broken_pipes() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
 }
 
+/// The signal that nobody can refuse.
+pub(crate) const KILL: i32 = libc::SIGKILL;
+
+/// How much memory a process has touched and still has, in bytes, as far as it is known.
+pub(crate) fn memory_of(pid: u32) -> Option<u64> {
+    let pages = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let resident: u64 = pages.split_whitespace().nth(1)?.parse().ok()?;
+    Some(resident * 4096)
+}
+
+/// Ignores `SIGINT`, which a terminal sends to every process of a job, and lets it come.
+pub(crate) fn ignore_interrupts() {
+    // SAFETY: sets a disposition that runs no code.
+    unsafe { libc::signal(libc::SIGINT, libc::SIG_IGN) };
+    if let Ok(mask) = signal_mask() {
+        let _ = replace_signal_mask(mask & !signal_bit(libc::SIGINT));
+    }
+}
+
+/// Keeps `SIGINT` from the calling thread, and from the processes that it starts until they choose
+/// otherwise.
+pub(crate) fn block_interrupts() -> io::Result<u64> {
+    replace_signal_mask(signal_mask()? | signal_bit(libc::SIGINT))
+}
+
 /// Room for 8192 CPUs, the most that Linux can be built for on this machine.
 const CPU_WORDS: usize = 128;
+
+/// The mask of one CPU.
+pub(crate) fn only_cpu(cpu: usize) -> Vec<u64> {
+    let mut words = vec![0; cpu / 64 + 1];
+    words[cpu / 64] = 1 << (cpu % 64);
+    words
+}
 
 /// The CPUs that the calling thread may use, one bit each.
 pub(crate) fn affinity() -> io::Result<Vec<u64>> {
