@@ -22,6 +22,7 @@
 //!
 //! - A [`Process`] runs a function of this program, with arguments, in a process of its own, and
 //!   brings its result back. There is nothing to set up.
+//! - A [`Pool`] has worker processes that call functions, one task after the other.
 //! - A [`Pipe`] has two ends, [`Connection`]s, that send and receive values of any type that serde
 //!   knows, plain values in fixed slots, or bytes. Messages lie in shared memory; the kernel is
 //!   asked only by those who have to sleep.
@@ -56,6 +57,8 @@ mod channel;
 #[doc(hidden)]
 pub mod fuzzing;
 #[cfg(not(multiproc_loom))]
+mod pool;
+#[cfg(not(multiproc_loom))]
 mod process;
 #[cfg(not(multiproc_loom))]
 mod queue;
@@ -82,6 +85,10 @@ pub use error::{BarrierError, Error, ErrorKind, LockError, RecvError, Result, Se
 pub use {
     array::{Array, ArrayGuard, RangeGuard},
     channel::{Connection, Iter, Message, Nothing, Pipe, PipeBuilder, Reserved},
+    pool::{
+        AsCompleted, Imap, ImapUnordered, Pool, PoolBuilder, PoolStats, Task, TaskError,
+        TaskFuture, WORKERS_MAX, as_completed, wait_all, wait_any, worker_state,
+    },
     process::{
         Builder, ChildInfo, Current, ExitStatus, JoinError, Panic, Parent, Process, StartMethod,
         Stdio, active_children, available_parallelism, current, init, parent,

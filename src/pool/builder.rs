@@ -1,0 +1,279 @@
+//! How a pool is to be made.
+
+use std::num::NonZeroU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::process::entry::Entry;
+use crate::process::{StartMethod, available_parallelism};
+use crate::transfer::codec::{CodecError, Serde};
+
+use super::entry;
+use super::error::TaskError;
+use super::work::{End, Kill, Work};
+use super::{Pool, WORKERS_MAX};
+
+/// What a pool is like. Does not change.
+pub(super) struct Plan {
+    pub(super) workers: usize,
+    pub(super) initializer: Option<Arc<dyn Initializer>>,
+    pub(super) tasks_per_worker: Option<NonZeroU64>,
+    pub(super) memory_per_worker: Option<u64>,
+    pub(super) method: StartMethod,
+    pub(super) is_pinned: bool,
+    pub(super) name: String,
+    /// So many deaths of workers in so long a time, and the pool gives up.
+    pub(super) intensity: (usize, Duration),
+    pub(super) is_lazy: bool,
+    pub(super) limit: Option<Duration>,
+    pub(super) queue_bound: usize,
+    pub(super) in_process: bool,
+    pub(super) ctrl_c: bool,
+}
+
+/// The first order of a worker, and what came of it, to be asked when it is over.
+pub(super) type Initial = (Arc<dyn Work>, Box<dyn FnOnce() -> Result<(), TaskError>>);
+
+/// Makes the first order of each worker.
+pub(super) trait Initializer: Send + Sync {
+    fn work(&self) -> Initial;
+}
+
+struct Init<A> {
+    entry: Entry,
+    arguments: Arc<A>,
+}
+
+struct InitWork<A> {
+    entry: Entry,
+    arguments: Arc<A>,
+    outcome: Mutex<Option<End>>,
+}
+
+impl<A: Serialize + Send + Sync + 'static> Initializer for Init<A> {
+    fn work(&self) -> Initial {
+        let work = Arc::new(InitWork {
+            entry: self.entry,
+            arguments: Arc::clone(&self.arguments),
+            outcome: Mutex::new(None),
+        });
+        let ended = Arc::clone(&work);
+        let outcome = move || {
+            let end = ended.outcome.lock().unwrap_or_else(PoisonError::into_inner).take();
+            match end {
+                Some(End::Returned) => Ok(()),
+                Some(End::Failed(error)) => Err(error),
+                None => Err(super::lost().into()),
+            }
+        };
+        (work, Box::new(outcome))
+    }
+}
+
+impl<A: Serialize + Send + Sync> Work for InitWork<A> {
+    fn entry(&self) -> Entry {
+        self.entry
+    }
+
+    fn encode(&self, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
+        Serde::serialize(&*self.arguments, bytes)
+    }
+
+    fn accept(&self, _bytes: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
+    fn end(&self, end: End) {
+        *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+
+    fn is_with(&self, _killer: Option<Arc<dyn Kill>>) {}
+
+    fn is_spared(&self) -> bool {
+        false
+    }
+}
+
+/// How a pool is to be made; begun by [`Pool::builder`].
+///
+/// # Examples
+/// ```
+/// use multiproc::Pool;
+/// use std::time::Duration;
+///
+/// let pool = Pool::builder()
+///     .workers(2)
+///     .tasks_per_worker(100)
+///     .task_timeout(Duration::from_secs(5))
+///     .build()?;
+/// assert_eq!(pool.apply(str::len_of, "abc".to_owned()).unwrap(), 3);
+/// # mod str { pub fn len_of(text: String) -> usize { text.len() } }
+/// # Ok::<(), multiproc::Error>(())
+/// ```
+#[must_use = "there is no pool before `build`"]
+pub struct PoolBuilder {
+    plan: Plan,
+    /// The first thing that was wrong; `build` tells.
+    error: Option<Error>,
+}
+
+impl PoolBuilder {
+    pub(super) fn new() -> Self {
+        let plan = Plan {
+            workers: available_parallelism(),
+            initializer: None,
+            tasks_per_worker: None,
+            memory_per_worker: None,
+            method: StartMethod::default(),
+            is_pinned: false,
+            name: "Worker".to_owned(),
+            intensity: (10, Duration::from_secs(1)),
+            is_lazy: false,
+            limit: None,
+            queue_bound: usize::MAX,
+            in_process: false,
+            ctrl_c: false,
+        };
+        Self { plan, error: None }
+    }
+
+    /// How many workers there are: 1 to 1000. As many as there are CPUs, unless this is called.
+    #[doc(alias = "processes")]
+    pub fn workers(mut self, count: usize) -> Self {
+        self.plan.workers = count;
+        self
+    }
+
+    /// What each worker does first, also one that takes another's place. What it returns is the
+    /// worker's state, see [`worker_state`](crate::worker_state).
+    ///
+    /// If it panics or ends its process, [`build`](Self::build) fails.
+    #[doc(alias = "initargs")]
+    pub fn initializer<A, S>(mut self, f: fn(A) -> S, args: A) -> Self
+    where
+        A: Serialize + DeserializeOwned + Send + Sync + 'static,
+        S: 'static,
+    {
+        match entry::state(f) {
+            Ok(entry) => {
+                self.plan.initializer = Some(Arc::new(Init { entry, arguments: Arc::new(args) }));
+            }
+            Err(error) => self.error = self.error.or(Some(error)),
+        }
+        self
+    }
+
+    /// After so many tasks a worker leaves, and a new one takes its place, which is there before
+    /// the old one goes. Zero means never.
+    #[doc(alias = "maxtasksperchild")]
+    pub fn tasks_per_worker(mut self, most: u64) -> Self {
+        self.plan.tasks_per_worker = NonZeroU64::new(most);
+        self
+    }
+
+    /// A worker that has more memory than this, in bytes, when a task is done is replaced.
+    pub fn memory_per_worker(mut self, most: u64) -> Self {
+        self.plan.memory_per_worker = Some(most);
+        self
+    }
+
+    /// How worker processes are made.
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.plan.method = method;
+        self
+    }
+
+    /// Gives each worker a CPU of its own, as far as there are enough.
+    pub fn pinned(mut self, is_pinned: bool) -> Self {
+        self.plan.is_pinned = is_pinned;
+        self
+    }
+
+    /// What the workers are called, before a dash and their number. `Worker` by default.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.plan.name = name.into();
+        self
+    }
+
+    /// So many deaths of workers within `period`, and the pool gives up: what it has not done
+    /// fails. 10 within a second by default. Those that the pool killed, as a task was
+    /// cancelled or took too long, do not count.
+    pub fn restarts(mut self, most: usize, period: Duration) -> Self {
+        self.plan.intensity = (most, period);
+        self
+    }
+
+    /// Starts a worker when there is a task for it, not before.
+    pub fn lazy(mut self, is_lazy: bool) -> Self {
+        self.plan.is_lazy = is_lazy;
+        self
+    }
+
+    /// How long a task may run. One that takes longer fails, and its worker is killed.
+    pub fn task_timeout(mut self, limit: Duration) -> Self {
+        self.plan.limit = Some(limit);
+        self
+    }
+
+    /// How many tasks may wait for a worker; who submits more waits for room. At least 1.
+    pub fn queue_bound(mut self, most: usize) -> Self {
+        self.plan.queue_bound = most;
+        self
+    }
+
+    /// Runs the workers as threads of this process, for a debugger. They cannot be killed:
+    /// time-outs, cancelling and the end of the pool do not stop a task, which goes on unheard,
+    /// and one that ends its process ends this one.
+    #[doc(alias = "ThreadPool")]
+    #[doc(alias = "multiprocessing.dummy")]
+    pub fn in_process(mut self, in_process: bool) -> Self {
+        self.plan.in_process = in_process;
+        self
+    }
+
+    /// Has the first `SIGINT` (Ctrl-C) interrupt the pool instead of ending the program: whoever
+    /// waits for a task hears [`TaskError::Interrupted`], the workers are killed, and the
+    /// program goes on to its own end. The second one ends the program, as without this, unless
+    /// another such pool was made in between.
+    ///
+    /// While there is such a pool, a handler of the program's own for `SIGINT` is set aside.
+    /// Without this, the program ends by the signal, and its workers with it; a program that has a
+    /// handler can call [`Pool::interrupt`].
+    #[doc(alias = "KeyboardInterrupt")]
+    pub fn ctrl_c(mut self, interrupts: bool) -> Self {
+        self.plan.ctrl_c = interrupts;
+        self
+    }
+
+    /// Makes the pool, and waits until every worker is ready for work.
+    ///
+    /// # Errors
+    /// - [`Limit`](ErrorKind::Limit): not 1 to 1000 workers, or there can be no more processes.
+    /// - [`Image`](ErrorKind::Image): the initializer is not part of the program itself.
+    /// - [`Worker`](ErrorKind::Worker): the initializer panicked.
+    /// - [`Disconnected`](ErrorKind::Disconnected): the initializer ended its process.
+    /// - Those of [`Process::spawn`](crate::Process::spawn).
+    pub fn build(self) -> Result<Pool> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        let Plan { workers, queue_bound, .. } = self.plan;
+        if !(1..=WORKERS_MAX).contains(&workers) {
+            let what = format!("a pool of {workers} workers: it has 1 to {WORKERS_MAX}");
+            return Err(Error::new(ErrorKind::Limit, what));
+        }
+        if queue_bound == 0 {
+            let what = "a pool in which no task may wait: `queue_bound` is at least 1";
+            return Err(Error::new(ErrorKind::Limit, what));
+        }
+        Pool::start(self.plan)
+    }
+}

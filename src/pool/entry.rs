@@ -1,0 +1,150 @@
+//! How a task is named to a worker: its function, and a thunk that takes the arguments out of an
+//! order, calls the function, and puts what it returned into a reply.
+#![allow(unsafe_code)]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::Result;
+use crate::process::Panic;
+use crate::process::child::panic_of;
+use crate::process::entry::{self, Entry};
+use crate::transfer::codec::{CodecError, Serde};
+
+use super::worker::keep_state;
+
+/// What a task left behind, to be put into a reply.
+pub(super) trait Answer: Send {
+    fn encode(&self, bytes: &mut Vec<u8>) -> Result<(), CodecError>;
+}
+
+impl<R: Serialize + Send> Answer for R {
+    fn encode(&self, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
+        Serde::serialize(self, bytes)
+    }
+}
+
+/// A task whose arguments are there.
+pub(super) type Prepared = Box<dyn FnOnce() -> Result<Box<dyn Answer>, Panic> + Send>;
+
+type Thunk = fn(*const (), u64, &[u8]) -> Result<Prepared, CodecError>;
+
+/// What keeps the signatures of the kinds of thunks apart.
+const ONE: u64 = 0x6f6e_6500;
+const MANY: u64 = 0x6d61_6e79;
+const STATE: u64 = 0x7374_6174;
+
+/// Names a function of one task.
+pub(super) fn one<A, R>(function: fn(A) -> R) -> Result<Entry>
+where
+    A: DeserializeOwned + Send + 'static,
+    R: Serialize + Send + 'static,
+{
+    let thunk = one_thunk::<A, R> as Thunk as *const ();
+    Entry::with_thunk::<fn(A) -> R>(function as *const (), thunk, entry::signature::<A, R>() ^ ONE)
+}
+
+/// Names a function that a task calls for each of many arguments.
+pub(super) fn many<A, R>(function: fn(A) -> R) -> Result<Entry>
+where
+    A: DeserializeOwned + Send + 'static,
+    R: Serialize + Send + 'static,
+{
+    let thunk = many_thunk::<A, R> as Thunk as *const ();
+    Entry::with_thunk::<fn(A) -> R>(function as *const (), thunk, entry::signature::<A, R>() ^ MANY)
+}
+
+/// Names a function that makes the state of a worker.
+pub(super) fn state<A, S>(function: fn(A) -> S) -> Result<Entry>
+where
+    A: DeserializeOwned + Send + 'static,
+    S: 'static,
+{
+    let thunk = state_thunk::<A, S> as Thunk as *const ();
+    let signature = entry::signature::<A, S>() ^ STATE;
+    Entry::with_thunk::<fn(A) -> S>(function as *const (), thunk, signature)
+}
+
+/// Takes the arguments of a task out of its bytes.
+pub(super) fn prepare(entry: Entry, bytes: &[u8]) -> Result<Prepared, CodecError> {
+    let (function, thunk, signature) = entry.resolve()?;
+    // SAFETY: orders come from the process that made this one, which runs the same image and made
+    // the name with `one` or `many`: there is a `Thunk` at this offset.
+    let thunk: Thunk = unsafe { std::mem::transmute(thunk) };
+    thunk(function, signature, bytes)
+}
+
+#[inline(never)]
+fn one_thunk<A, R>(function: *const (), expected: u64, bytes: &[u8]) -> Result<Prepared, CodecError>
+where
+    A: DeserializeOwned + Send + 'static,
+    R: Serialize + Send + 'static,
+{
+    if expected != entry::signature::<A, R>() ^ ONE {
+        return Err(entry::mismatch().into());
+    }
+    let arguments: A = Serde::deserialize(bytes)?;
+    // SAFETY: `one` made both offsets from one `fn(A) -> R`, and the signature says so.
+    let function: fn(A) -> R = unsafe { std::mem::transmute(function) };
+    Ok(Box::new(move || {
+        let result = caught(|| function(arguments))?;
+        Ok(Box::new(result) as Box<dyn Answer>)
+    }))
+}
+
+#[inline(never)]
+fn many_thunk<A, R>(
+    function: *const (),
+    expected: u64,
+    bytes: &[u8],
+) -> Result<Prepared, CodecError>
+where
+    A: DeserializeOwned + Send + 'static,
+    R: Serialize + Send + 'static,
+{
+    if expected != entry::signature::<A, R>() ^ MANY {
+        return Err(entry::mismatch().into());
+    }
+    let items: Vec<A> = Serde::deserialize(bytes)?;
+    // SAFETY: `many` made both offsets from one `fn(A) -> R`, and the signature says so.
+    let function: fn(A) -> R = unsafe { std::mem::transmute(function) };
+    Ok(Box::new(move || {
+        let results: Vec<Result<R, Panic>> =
+            items.into_iter().map(|item| caught(|| function(item))).collect();
+        Ok(Box::new(results) as Box<dyn Answer>)
+    }))
+}
+
+#[inline(never)]
+fn state_thunk<A, S>(
+    function: *const (),
+    expected: u64,
+    bytes: &[u8],
+) -> Result<Prepared, CodecError>
+where
+    A: DeserializeOwned + Send + 'static,
+    S: 'static,
+{
+    if expected != entry::signature::<A, S>() ^ STATE {
+        return Err(entry::mismatch().into());
+    }
+    let arguments: A = Serde::deserialize(bytes)?;
+    // SAFETY: `state` made both offsets from one `fn(A) -> S`, and the signature says so.
+    let function: fn(A) -> S = unsafe { std::mem::transmute(function) };
+    Ok(Box::new(move || {
+        keep_state(Box::new(caught(|| function(arguments))?));
+        Ok(Box::new(()) as Box<dyn Answer>)
+    }))
+}
+
+/// Runs a function of the user's; a panic ends it alone.
+pub(super) fn caught<R>(work: impl FnOnce() -> R) -> Result<R, Panic> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
+        let panic = panic_of(payload.as_ref());
+        // What a payload does in its destructor is of no interest any more.
+        std::mem::forget(payload);
+        panic
+    })
+}

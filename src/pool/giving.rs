@@ -1,0 +1,131 @@
+//! How a minder gives orders to its worker: one at a time, and to a fast one ahead of time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::Error;
+
+use super::error::TaskError;
+use super::injector::Phase;
+use super::minder::{Minder, STUCK, dead};
+use super::shared::why;
+use super::wire::{self, Order};
+use super::work::{End, Work};
+
+/// A worker that is so fast gets its next order before it has asked.
+pub(super) const FAST: Duration = Duration::from_micros(200);
+
+/// So many orders a fast worker has at the most.
+const AHEAD: usize = 8;
+
+impl Minder {
+    /// Gives the worker an order; starts the worker if there is none.
+    pub(super) fn give(&mut self, work: Arc<dyn Work>) {
+        // Bounded by the restart intensity.
+        loop {
+            if self.worker.is_none()
+                && let Err(error) = self.hire()
+            {
+                self.worker = None;
+                if matches!(error, TaskError::Error(_)) {
+                    return self.give_up(work, error);
+                }
+                // The initializer has failed where it had done well before.
+                if let Some(error) = self.unwanted(&work) {
+                    return self.over(work, End::Failed(error));
+                }
+                if self.has_died_too_often(false) {
+                    return self.over(work, End::Failed(error));
+                }
+                continue;
+            }
+            let number = self.next;
+            self.next += 1;
+            wire::mind(number, Arc::clone(&work));
+            if wire::minded().0 == 1 {
+                self.begin(&work);
+            }
+            match self.send(number, &work) {
+                Ok(()) => return,
+                Err(TaskError::WorkerDied { .. }) => {
+                    // It had not begun.
+                    wire::release(number);
+                    self.stand_still();
+                    work.is_with(None);
+                    if wire::minded().0 > 0 {
+                        // The next reply tells of the death.
+                        return self.put_back(vec![work]);
+                    }
+                    let is_ours = self.is_condemned();
+                    self.bury();
+                    if let Some(error) = self.unwanted(&work) {
+                        return self.over(work, End::Failed(error));
+                    }
+                    if self.has_died_too_often(is_ours) {
+                        return self.over(work, End::Failed(why(Phase::Broken)));
+                    }
+                }
+                Err(error) => {
+                    wire::release(number);
+                    self.stand_still();
+                    work.is_with(None);
+                    return self.over(work, End::Failed(error));
+                }
+            }
+        }
+    }
+
+    /// Gives a fast worker orders ahead of time, while more wait than others could take.
+    pub(super) fn give_ahead(&mut self) {
+        while self.worker.is_some() && self.pace < FAST && wire::minded().0 < AHEAD {
+            let is_slow = self.began.elapsed() >= STUCK;
+            if is_slow || self.shared.plan.limit.is_some() || self.is_old_soon() {
+                return;
+            }
+            let Some(work) = self.shared.injector.pop_spare(self.shared.plan.workers) else {
+                return;
+            };
+            if let (1, Some(only)) = wire::minded() {
+                // A worker that has more than one cannot be killed for one of them.
+                only.is_with(None);
+                if self.is_condemned() {
+                    return self.put_back(vec![work]);
+                }
+            }
+            if work.is_cancelled() {
+                self.over(work, End::Failed(TaskError::Cancelled));
+            } else if !self.give_unless_full(work) {
+                return;
+            }
+        }
+    }
+
+    /// Gives the worker one order more, if it fits into the pipe: a worker that is about to send a
+    /// long reply must not be waited for. False if it was not given.
+    fn give_unless_full(&mut self, work: Arc<dyn Work>) -> bool {
+        let Some(worker) = &mut self.worker else { return false };
+        let number = self.next;
+        self.next += 1;
+        wire::mind(number, Arc::clone(&work));
+        let Err(refused) = worker.connection.try_send(Order::Out { number, work }) else {
+            return true;
+        };
+        let Order::Out { work, .. } = refused.into_inner() else { return false };
+        // Why, is found out when it is its turn.
+        wire::release(number);
+        self.put_back(vec![work]);
+        false
+    }
+
+    pub(super) fn send(&mut self, number: u64, work: &Arc<dyn Work>) -> Result<(), TaskError> {
+        let Some(worker) = &mut self.worker else { return Err(dead()) };
+        let order = Order::Out { number, work: Arc::clone(work) };
+        match worker.connection.send(order) {
+            Ok(()) => Ok(()),
+            Err(refused) => match refused.error() {
+                Some(error) => Err(Error::new(error.kind(), error.to_string()).into()),
+                None => Err(dead()),
+            },
+        }
+    }
+}

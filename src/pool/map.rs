@@ -1,0 +1,200 @@
+//! One function for many arguments: in chunks, with the results in the order of the arguments.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::Result;
+
+use super::error::TaskError;
+use super::task::{Core, Task};
+use super::work::{Cancel, Chunk, Sink};
+use super::{Pool, entry};
+
+/// So many chunks a worker gets, if nothing is said about their size: few enough to cost nothing,
+/// and enough that the last ones end at about the same time. As in Python.
+const CHUNKS_A_WORKER: usize = 4;
+
+impl Pool {
+    /// Calls `f` with each of `inputs`, and gives the results in the same order.
+    ///
+    /// The inputs are divided into four chunks a worker, each of which is one message.
+    ///
+    /// # Errors
+    /// The first error that any of the calls has, at once; what was not begun is not done, and what
+    /// was begun goes on to its end. Those of [`submit`](Self::submit).
+    #[doc(alias = "starmap")]
+    pub fn map<A, R>(
+        &self,
+        f: fn(A) -> R,
+        inputs: impl IntoIterator<Item = A>,
+    ) -> Result<Vec<R>, TaskError>
+    where
+        A: Serialize + DeserializeOwned + Send + 'static,
+        R: Serialize + DeserializeOwned + Send + 'static,
+    {
+        self.map_async(f, inputs)?.get()
+    }
+
+    /// As [`map`](Self::map), without waiting.
+    ///
+    /// # Errors
+    /// Those of [`submit`](Self::submit).
+    #[doc(alias = "starmap_async")]
+    pub fn map_async<A, R>(
+        &self,
+        f: fn(A) -> R,
+        inputs: impl IntoIterator<Item = A>,
+    ) -> Result<Task<Vec<R>>>
+    where
+        A: Serialize + DeserializeOwned + Send + 'static,
+        R: Serialize + DeserializeOwned + Send + 'static,
+    {
+        let inputs: Vec<A> = inputs.into_iter().collect();
+        let chunk = inputs.len().div_ceil(self.workers() * CHUNKS_A_WORKER).max(1);
+        self.map_chunks(f, inputs, chunk)
+    }
+
+    /// As [`map`](Self::map), in chunks of `chunk` inputs, at least one.
+    ///
+    /// # Errors
+    /// Those of [`map`](Self::map).
+    #[doc(alias = "chunksize")]
+    pub fn map_chunked<A, R>(
+        &self,
+        f: fn(A) -> R,
+        inputs: impl IntoIterator<Item = A>,
+        chunk: usize,
+    ) -> Result<Vec<R>, TaskError>
+    where
+        A: Serialize + DeserializeOwned + Send + 'static,
+        R: Serialize + DeserializeOwned + Send + 'static,
+    {
+        self.map_chunks(f, inputs.into_iter().collect(), chunk.max(1))?.get()
+    }
+
+    fn map_chunks<A, R>(&self, f: fn(A) -> R, inputs: Vec<A>, chunk: usize) -> Result<Task<Vec<R>>>
+    where
+        A: Serialize + DeserializeOwned + Send + 'static,
+        R: Serialize + DeserializeOwned + Send + 'static,
+    {
+        let entry = entry::many(f)?;
+        let core = Core::new();
+        let gather = Arc::new(Gather {
+            results: Mutex::new((0..inputs.len()).map(|_| None).collect()),
+            left: Mutex::new(inputs.len()),
+            chunks: Mutex::default(),
+            has_failed: AtomicBool::new(false),
+            core: Arc::clone(&core),
+        });
+        let cancel: Weak<Gather<R>> = Arc::downgrade(&gather);
+        core.cancelled_by(cancel);
+        if inputs.is_empty() {
+            core.settle(Ok(Vec::new()));
+        }
+        let mut inputs = inputs.into_iter();
+        let mut first = 0;
+        loop {
+            let items: Vec<A> = inputs.by_ref().take(chunk).collect();
+            if items.is_empty() || gather.has_failed() {
+                return Ok(Task::new(core));
+            }
+            let count = items.len();
+            let sink: Arc<dyn Sink<R>> = Arc::clone(&gather) as _;
+            let work = Chunk::new(entry, first, items, sink);
+            let pull: Weak<dyn Pull> = Arc::downgrade(&(Arc::clone(&work) as Arc<dyn Pull>));
+            lock(&gather.chunks).push(pull);
+            if let Err(error) = self.push(work) {
+                gather.stop();
+                return Err(error);
+            }
+            first += count;
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A chunk that may still be cancelled.
+trait Pull: Send + Sync {
+    fn pull(&self);
+}
+
+impl<A: Send, R: Send> Pull for Chunk<A, R> {
+    fn pull(&self) {
+        self.leash.pull();
+    }
+}
+
+/// The results of a map, as they come.
+struct Gather<R> {
+    results: Mutex<Vec<Option<R>>>,
+    left: Mutex<usize>,
+    chunks: Mutex<Vec<Weak<dyn Pull>>>,
+    has_failed: AtomicBool,
+    core: Arc<Core<Vec<R>>>,
+}
+
+impl<R> Gather<R> {
+    fn has_failed(&self) -> bool {
+        // Relaxed: who comes too early does what nobody wants.
+        self.has_failed.load(Ordering::Relaxed)
+    }
+
+    /// What was not begun is not done.
+    fn stop(&self) {
+        self.has_failed.store(true, Ordering::Relaxed);
+    }
+}
+
+impl<R: Send> Sink<R> for Gather<R> {
+    fn put(&self, first: usize, results: Vec<Result<R, TaskError>>) {
+        let count = results.len();
+        let mut error = None;
+        {
+            let mut places = lock(&self.results);
+            for (place, result) in places.iter_mut().skip(first).zip(results) {
+                match result {
+                    Ok(result) => *place = Some(result),
+                    Err(cause) => error = error.or(Some(cause)),
+                }
+            }
+        }
+        if let Some(error) = error {
+            return self.fail(first, count, error);
+        }
+        let mut left = lock(&self.left);
+        *left -= count;
+        if *left == 0 {
+            drop(left);
+            let results = std::mem::take(&mut *lock(&self.results));
+            let results: Option<Vec<R>> = results.into_iter().collect();
+            self.core.settle(results.ok_or_else(|| super::lost().into()));
+        }
+    }
+
+    fn fail(&self, _first: usize, _count: usize, error: TaskError) {
+        self.stop();
+        self.core.settle(Err(error));
+    }
+
+    fn wants_more(&self) -> bool {
+        !self.has_failed()
+    }
+}
+
+impl<R: Send> Cancel for Gather<R> {
+    fn cancel(&self) -> bool {
+        let is_news = self.core.settle(Err(TaskError::Cancelled));
+        if is_news {
+            self.stop();
+            let chunks = std::mem::take(&mut *lock(&self.chunks));
+            chunks.iter().filter_map(Weak::upgrade).for_each(|chunk| chunk.pull());
+        }
+        is_news
+    }
+}

@@ -1,0 +1,322 @@
+//! Who gives orders to one worker, and takes its replies: a thread of the pool's process.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::process::ExitStatus;
+
+use super::builder::Initial;
+use super::error::TaskError;
+use super::giving::FAST;
+use super::hand::Hand;
+use super::injector::Phase;
+use super::shared::{Shared, lock, why};
+use super::wire::{self, Reply, Verdict};
+use super::work::{End, Kill, Work, finish};
+
+/// After this long nothing waits behind an order any more.
+pub(super) const STUCK: Duration = Duration::from_millis(1);
+
+/// How often who waits for a thread looks whether the pool has ended.
+pub(super) const GLANCE: Duration = Duration::from_millis(20);
+
+/// A minder, and the worker that it has at the moment.
+pub(super) struct Minder {
+    pub(super) shared: Arc<Shared>,
+    pub(super) index: usize,
+    pub(super) worker: Option<Hand>,
+    pub(super) next: u64,
+    /// How long an order took, about.
+    pub(super) pace: Duration,
+    /// When the oldest order began.
+    pub(super) began: Instant,
+}
+
+impl Minder {
+    pub(super) fn new(shared: &Arc<Shared>, index: usize) -> Self {
+        let now = Instant::now();
+        let shared = Arc::clone(shared);
+        Self { shared, index, worker: None, next: 1, pace: FAST, began: now }
+    }
+
+    /// Whether the worker is started when it is needed.
+    pub(super) fn is_lazy(&self) -> bool {
+        self.shared.plan.is_lazy
+    }
+
+    /// Starts the worker, and lets it run its initializer.
+    pub(super) fn hire(&mut self) -> Result<(), TaskError> {
+        let worker = Hand::start(&self.shared.plan, self.index)?;
+        let victim = worker.victim();
+        *lock(&self.shared.victims[self.index]) = victim;
+        if !self.shared.injector.phase().works() {
+            // Nobody saw this one when all were killed.
+            self.shared.kill_all();
+        }
+        self.worker = Some(worker);
+        match &self.shared.plan.initializer {
+            Some(initializer) => {
+                let work = initializer.work();
+                self.initialize(work)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn initialize(&mut self, (work, outcome): Initial) -> Result<(), TaskError> {
+        wire::mind(0, Arc::clone(&work));
+        let sent = self.send(0, &work);
+        let heard = if sent.is_ok() { self.receive(None) } else { Heard::Death };
+        wire::release(0);
+        match (sent, heard) {
+            (Err(error @ TaskError::Error(_)), _) => return Err(error),
+            (_, Heard::Reply(_, verdict)) => work.end(ended(verdict)),
+            _ => {
+                let (pid, status) = self.bury();
+                work.end(End::died(pid, status));
+            }
+        }
+        outcome()
+    }
+
+    /// Gives orders and takes replies until there are no more.
+    pub(super) fn run(mut self) {
+        while let Some(work) = self.shared.injector.pop() {
+            if work.is_cancelled() {
+                self.over(work, End::Failed(TaskError::Cancelled));
+                continue;
+            }
+            self.give(work);
+            self.give_ahead();
+            while wire::minded().0 > 0 {
+                self.await_reply();
+                self.give_ahead();
+            }
+            self.renew_if_old();
+        }
+        self.retire();
+    }
+
+    fn receive(&mut self, limit: Option<Duration>) -> Heard {
+        let Some(worker) = &mut self.worker else { return Heard::Death };
+        let received = match limit {
+            None => worker.connection.recv(),
+            Some(limit) => worker.connection.recv_timeout(limit),
+        };
+        match received {
+            Ok(Reply::In { number, verdict }) => Heard::Reply(number, verdict),
+            Err(error) if error.is_timeout() => Heard::Nothing,
+            // Whatever else: a worker that does not speak our language is of no use.
+            Ok(Reply::Out { .. }) | Err(_) => Heard::Death,
+        }
+    }
+
+    /// Takes the next reply, or finds that the worker is dead or too slow.
+    fn await_reply(&mut self) {
+        let limit = self.shared.plan.limit;
+        let left = limit.map(|limit| limit.saturating_sub(self.began.elapsed()));
+        let patience = if wire::minded().0 > 1 {
+            Some(STUCK)
+        } else if self.shared.plan.in_process {
+            Some(left.map_or(GLANCE, |left| left.min(GLANCE)))
+        } else {
+            left
+        };
+        match self.receive(patience) {
+            Heard::Reply(number, verdict) => {
+                let Some(work) = wire::release(number) else { return };
+                work.is_with(None);
+                self.pace = (self.pace * 7 + self.began.elapsed()) / 8;
+                self.stand_still();
+                if let Some(worker) = &mut self.worker {
+                    worker.done += 1;
+                }
+                let is_condemned = self.is_condemned();
+                if is_condemned {
+                    // It was cancelled when it was done. The worker is dead or dying.
+                    self.bury();
+                } else if let (_, Some(next)) = wire::minded() {
+                    self.begin(&next);
+                }
+                self.over(work, ended(verdict));
+            }
+            Heard::Nothing if patience != left => {
+                self.take_back();
+                // The worker may be a thread, which nobody can kill: it is left alone.
+                if !self.shared.injector.phase().works() {
+                    self.lose(|_, _| TaskError::Terminated);
+                }
+            }
+            Heard::Nothing => {
+                let limit = limit.unwrap_or_default();
+                self.kill();
+                self.lose(|_, _| TaskError::TimedOut { limit });
+            }
+            Heard::Death => self.lose(|pid, status| TaskError::WorkerDied { pid, status }),
+        }
+    }
+
+    /// Has nothing wait behind an order that takes long: another worker may be idle.
+    fn take_back(&mut self) {
+        if let Some(worker) = &self.worker
+            && wire::minded().0 > 1
+        {
+            self.put_back(wire::release_from(worker.claim.take_back(self.next)));
+            if let (1, Some(only)) = wire::minded() {
+                let victim = lock(&self.shared.victims[self.index]).clone();
+                only.is_with(victim.map(|victim| Arc::new(victim) as Arc<dyn Kill>));
+            }
+        }
+    }
+
+    /// The worker is gone: its oldest order with it, the others go back into the line.
+    fn lose(&mut self, cause: impl FnOnce(u32, ExitStatus) -> TaskError) {
+        let is_ours = self.is_condemned();
+        self.kill();
+        let claim = self.worker.as_ref().map(|worker| worker.claim.clone());
+        let (pid, status) = self.bury();
+        self.stand_still();
+        let unbegun = claim.map_or(self.next, |claim| claim.take_back(self.next));
+        let oldest = wire::oldest();
+        let mut orders = wire::release_all();
+        let is_spared = oldest.is_some_and(|oldest| oldest >= unbegun) && orders[0].is_spared();
+        if !orders.is_empty() && !is_spared {
+            let work = orders.remove(0);
+            work.is_with(None);
+            let error = self.unwanted(&work).unwrap_or_else(|| cause(pid, status));
+            self.over(work, End::Failed(error));
+        }
+        self.put_back(orders);
+        if self.shared.injector.phase() == Phase::Open && !self.has_died_too_often(is_ours) {
+            // Not before somebody needs it, if that is how it began.
+            if !self.shared.plan.is_lazy && self.hire().is_err() {
+                self.worker = None;
+            }
+        }
+    }
+
+    /// Puts orders that were not begun back into the line, or ends them with it.
+    pub(super) fn put_back(&self, orders: Vec<Arc<dyn Work>>) {
+        for work in self.shared.injector.put_back(orders) {
+            finish(work, End::Failed(why(self.shared.injector.phase())));
+        }
+    }
+
+    /// Why nobody waits for an order any more.
+    pub(super) fn unwanted(&self, work: &Arc<dyn Work>) -> Option<TaskError> {
+        let phase = self.shared.injector.phase();
+        if !phase.works() {
+            return Some(why(phase));
+        }
+        work.is_cancelled().then_some(TaskError::Cancelled)
+    }
+
+    /// Counts the death of a worker, unless it `is_ours`: cancelled or timed out, which says
+    /// nothing about those that come after it.
+    pub(super) fn has_died_too_often(&self, is_ours: bool) -> bool {
+        self.shared.injector.count_restart();
+        let is_too_much = !is_ours && self.shared.is_too_much();
+        if is_too_much {
+            self.shared.stop(Phase::Broken);
+        }
+        is_too_much
+    }
+
+    /// No worker can be started: the order fails, and all others with it.
+    pub(super) fn give_up(&mut self, work: Arc<dyn Work>, error: TaskError) {
+        self.over(work, End::Failed(error));
+        self.shared.stop(Phase::Broken);
+    }
+
+    pub(super) fn over(&self, work: Arc<dyn Work>, end: End) {
+        // Before anybody hears of it, so that who has the result finds it counted.
+        self.shared.injector.over(matches!(end, End::Returned));
+        finish(work, end);
+    }
+
+    /// An order is the oldest one of the worker from now on.
+    pub(super) fn begin(&mut self, work: &Arc<dyn Work>) {
+        self.began = Instant::now();
+        lock(&self.shared.busy[self.index]).since = Some(self.began);
+        let victim = lock(&self.shared.victims[self.index]).clone();
+        let victim = victim.filter(|_| wire::minded().0 == 1);
+        work.is_with(victim.map(|victim| Arc::new(victim) as Arc<dyn Kill>));
+    }
+
+    /// Whether the worker was killed for the sake of an order that it has, or had.
+    pub(super) fn is_condemned(&self) -> bool {
+        let victim = lock(&self.shared.victims[self.index]).clone();
+        victim.is_some_and(|victim| victim.is_condemned())
+    }
+
+    pub(super) fn stand_still(&self) {
+        let mut busy = lock(&self.shared.busy[self.index]);
+        if let Some(since) = busy.since.take() {
+            busy.total += since.elapsed();
+        }
+    }
+
+    pub(super) fn kill(&self) {
+        if let Some(victim) = &*lock(&self.shared.victims[self.index]) {
+            victim.kill();
+        }
+    }
+
+    /// Waits for the end of a worker that is dead or dying.
+    pub(super) fn bury(&mut self) -> (u32, ExitStatus) {
+        *lock(&self.shared.victims[self.index]) = None;
+        match self.worker.take() {
+            Some(worker) => worker.wait(),
+            None => (0, ExitStatus::UNKNOWN),
+        }
+    }
+
+    /// Whether the worker has done its share with what it has now.
+    pub(super) fn is_old_soon(&self) -> bool {
+        let done = self.worker.as_ref().map_or(0, |worker| worker.done);
+        let most = self.shared.plan.tasks_per_worker;
+        most.is_some_and(|most| done + wire::minded().0 as u64 >= most.get())
+    }
+
+    /// Replaces a worker that has done its share, or has grown too large: the new one first.
+    fn renew_if_old(&mut self) {
+        let Some(worker) = &self.worker else { return };
+        let is_large =
+            self.shared.plan.memory_per_worker.is_some_and(|most| most < worker.memory());
+        if !is_large && !self.is_old_soon() {
+            return;
+        }
+        let Some(old) = self.worker.take() else { return };
+        if self.hire().is_err() {
+            self.worker = None;
+        }
+        old.dismiss();
+    }
+
+    fn retire(mut self) {
+        *lock(&self.shared.victims[self.index]) = None;
+        if let Some(worker) = self.worker.take() {
+            worker.dismiss();
+        }
+    }
+}
+
+/// What a minder hears of its worker.
+enum Heard {
+    Reply(u64, Verdict),
+    Nothing,
+    Death,
+}
+
+fn ended(verdict: Verdict) -> End {
+    match verdict {
+        Verdict::Returned => End::Returned,
+        Verdict::Panicked(panic) => End::panicked(panic),
+        Verdict::Failed(error) => End::Failed(error.into()),
+    }
+}
+
+/// A worker that was found dead before it got its order.
+pub(super) fn dead() -> TaskError {
+    TaskError::WorkerDied { pid: 0, status: ExitStatus::UNKNOWN }
+}

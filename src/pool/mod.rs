@@ -1,0 +1,329 @@
+//! Room 8: a pool of worker processes.
+//!
+//! The pool has one line of orders ([`injector`]) and a thread for each worker ([`minder`]), which
+//! takes an order from the line, sends it over a pipe that it shares with nobody else, and waits
+//! for the reply. So no worker and no task is in another's way: a worker that dies takes along the
+//! one task that it was at. A worker is a loop ([`worker`]); what crosses is in [`wire`].
+
+mod builder;
+mod claim;
+mod entry;
+mod error;
+mod giving;
+mod hand;
+mod imap;
+mod injector;
+mod interrupt;
+mod map;
+mod minder;
+mod shared;
+mod stats;
+mod task;
+mod wait;
+mod wire;
+mod work;
+mod worker;
+
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
+use std::thread::{self, JoinHandle, ThreadId};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use builder::PoolBuilder;
+pub use error::TaskError;
+pub use imap::{Imap, ImapUnordered};
+pub use stats::PoolStats;
+pub use task::{Task, TaskFuture};
+pub use wait::{AsCompleted, as_completed, wait_all, wait_any};
+pub use worker::worker_state;
+
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::sys::clock::Deadline;
+use crate::sys::fork;
+use crate::sys::task as system;
+use crate::transfer::codec::CodecError;
+
+use builder::Plan;
+use injector::Phase;
+use minder::Minder;
+use shared::Shared;
+use task::Core;
+use work::{Call, Work};
+
+/// How many workers a pool can have.
+pub const WORKERS_MAX: usize = 1000;
+
+/// A number of worker processes that call functions with arguments, and bring the results back.
+///
+/// A task is a function of the program and its argument, as with [`Process::spawn`]; several
+/// arguments are a tuple. A worker takes one task after the other. Shared handles (pipes, locks,
+/// values) may be in arguments and results.
+///
+/// **When a worker dies** the task that it was at fails with [`TaskError::WorkerDied`], another
+/// worker takes its place, and everything else goes on. A task that panics fails alone, with
+/// message and place.
+///
+/// Dropping a pool ends it: what is not done fails with [`TaskError::Terminated`], the workers are
+/// killed. [`close`](Self::close) and [`join`](Self::join) let everything be done first.
+///
+/// [`Process::spawn`]: crate::Process::spawn
+///
+/// # Examples
+/// ```
+/// use multiproc::Pool;
+///
+/// fn square(n: u64) -> u64 {
+///     n * n
+/// }
+///
+/// let pool = Pool::new(3)?;
+/// assert_eq!(pool.apply(square, 7)?, 49);
+/// assert_eq!(pool.map(square, 1..=4)?, [1, 4, 9, 16]);
+/// let task = pool.submit(square, 9)?;
+/// assert_eq!(task.get()?, 81);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(alias = "ProcessPoolExecutor")]
+pub struct Pool {
+    shared: Arc<Shared>,
+    minders: Mutex<Minders>,
+    /// A minder is gone.
+    gone: Condvar,
+    /// Of the process that made it; a copy in a process forked from it has no threads.
+    generation: u32,
+    _listening: Option<interrupt::Listening>,
+}
+
+/// The threads of a pool.
+#[derive(Default)]
+struct Minders {
+    /// Those that nobody waits for yet.
+    lives: Vec<JoinHandle<()>>,
+    /// All that there ever were.
+    ids: Vec<ThreadId>,
+    /// How many threads wait for some of the others.
+    joining: usize,
+}
+
+impl Pool {
+    /// Makes a pool of `workers` workers: 1 to 1000.
+    ///
+    /// # Errors
+    /// Those of [`PoolBuilder::build`].
+    pub fn new(workers: usize) -> Result<Self> {
+        Self::builder().workers(workers).build()
+    }
+
+    /// Begins to say what the pool is to be like.
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder::new()
+    }
+
+    fn start(plan: Plan) -> Result<Self> {
+        let cpus = if plan.is_pinned { cpus() } else { Vec::new() };
+        let shared = Arc::new(Shared::new(plan));
+        let pool = Self {
+            shared: Arc::clone(&shared),
+            minders: Mutex::default(),
+            gone: Condvar::new(),
+            generation: fork::generation(),
+            _listening: if shared.plan.ctrl_c { Some(interrupt::listen(&shared)?) } else { None },
+        };
+        let (report, reports) = mpsc::channel();
+        for index in 0..shared.plan.workers {
+            let minder = Minder::new(&shared, index);
+            let report = report.clone();
+            let cpu = cpus.get(index % cpus.len().max(1)).copied();
+            let life = thread::Builder::new().name(format!("pool-{}", index + 1));
+            let life = life.spawn(move || mind(minder, cpu, &report));
+            let life = life.context(|| "start a thread of a pool".to_owned())?;
+            let mut minders = pool.minders();
+            minders.ids.push(life.thread().id());
+            minders.lives.push(life);
+        }
+        drop(report);
+        // Whoever fails ends the pool by its drop.
+        reports.iter().take(shared.plan.workers).collect::<Result<(), TaskError>>()?;
+        Ok(pool)
+    }
+
+    fn minders(&self) -> std::sync::MutexGuard<'_, Minders> {
+        self.minders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives a worker `f(args)` to do, when there is one for it.
+    ///
+    /// Waits only if the pool was made with a [`queue_bound`](PoolBuilder::queue_bound).
+    ///
+    /// # Errors
+    /// - [`Misuse`](ErrorKind::Misuse): the pool was closed.
+    /// - [`Disconnected`](ErrorKind::Disconnected): the pool has ended.
+    /// - [`Image`](ErrorKind::Image): the function is not part of the program itself.
+    #[doc(alias = "apply_async")]
+    pub fn submit<A, R>(&self, f: fn(A) -> R, args: A) -> Result<Task<R>>
+    where
+        A: Serialize + DeserializeOwned + Send + 'static,
+        R: Serialize + DeserializeOwned + Send + 'static,
+    {
+        let core = Core::new();
+        let call = Call::new(entry::one(f)?, args, &core);
+        self.push(call)?;
+        Ok(Task::new(core))
+    }
+
+    /// Has a worker do `f(args)`, and waits for the result.
+    ///
+    /// # Errors
+    /// Those of [`submit`](Self::submit) and of [`Task::get`].
+    pub fn apply<A, R>(&self, f: fn(A) -> R, args: A) -> Result<R, TaskError>
+    where
+        A: Serialize + DeserializeOwned + Send + 'static,
+        R: Serialize + DeserializeOwned + Send + 'static,
+    {
+        self.submit(f, args)?.get()
+    }
+
+    fn push(&self, work: Arc<dyn Work>) -> Result<()> {
+        self.shared.injector.push(work).map_err(refusal)
+    }
+
+    /// Takes in no more tasks. Those that there are will be done.
+    pub fn close(&self) {
+        self.shared.injector.enter(Phase::Closed);
+    }
+
+    /// Waits until everything is done and all workers have left.
+    ///
+    /// # Errors
+    /// [`Misuse`](ErrorKind::Misuse) if the pool is not closed: it would never end.
+    pub fn join(&self) -> Result<()> {
+        if self.shared.injector.phase() == Phase::Open {
+            let what = "join a pool that still takes in tasks: call `close` or `terminate` first";
+            return Err(Error::new(ErrorKind::Misuse, what));
+        }
+        self.shared.injector.drain(Deadline::NEVER);
+        self.leave();
+        Ok(())
+    }
+
+    /// Ends the pool: what is not done fails with [`TaskError::Terminated`], workers are killed.
+    pub fn terminate(&self) {
+        self.shared.stop(Phase::Terminated);
+    }
+
+    /// Ends the pool as [`terminate`](Self::terminate) does, but with [`TaskError::Interrupted`]:
+    /// for a program that was told to stop, as by Ctrl-C. Workers take no notice of `SIGINT`
+    /// themselves.
+    pub fn interrupt(&self) {
+        self.shared.stop(Phase::Interrupted);
+    }
+
+    /// Waits for the threads of the pool, whose workers have no more to do.
+    fn leave(&self) {
+        let me = thread::current().id();
+        let mut minders = self.minders();
+        let is_minder = minders.ids.contains(&me);
+        let mut lives = std::mem::take(&mut minders.lives);
+        if is_minder {
+            // A callback may be what drops the pool, or joins it: it does not wait for its own
+            // thread, nor for one that waits for it.
+            let Some(own) = lives.iter().position(|life| life.thread().id() == me) else {
+                minders.lives = lives;
+                return;
+            };
+            minders.lives.push(lives.swap_remove(own));
+        }
+        minders.joining += 1;
+        drop(minders);
+        for life in lives {
+            let _ = life.join();
+        }
+        let mut minders = self.minders();
+        minders.joining -= 1;
+        self.gone.notify_all();
+        while !is_minder && minders.joining > 0 {
+            minders = self.gone.wait(minders).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// What the pool is doing, and has done.
+    #[must_use]
+    pub fn stats(&self) -> PoolStats {
+        PoolStats::of(&self.shared)
+    }
+
+    /// How many workers the pool has.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.shared.plan.workers
+    }
+
+    /// The process ids of the workers that there are at the moment.
+    #[must_use]
+    pub fn pids(&self) -> Vec<u32> {
+        self.shared.pids()
+    }
+}
+
+/// The life of a pool's thread.
+fn mind(mut minder: Minder, cpu: Option<usize>, report: &mpsc::Sender<Result<(), TaskError>>) {
+    let _ = system::block_interrupts();
+    if let Some(cpu) = cpu {
+        let _ = system::set_affinity(&system::only_cpu(cpu));
+    }
+    let hired = if minder.is_lazy() { Ok(()) } else { minder.hire() };
+    let is_hired = hired.is_ok();
+    let _ = report.send(hired);
+    if is_hired {
+        minder.run();
+    }
+}
+
+/// The CPUs that this thread may use.
+fn cpus() -> Vec<usize> {
+    let words = system::affinity().unwrap_or_default();
+    let is_set = |cpu: &usize| words[cpu / 64] >> (cpu % 64) & 1 == 1;
+    (0..words.len() * 64).filter(is_set).collect()
+}
+
+fn refusal(phase: Phase) -> Error {
+    match phase {
+        Phase::Open | Phase::Closed => {
+            Error::new(ErrorKind::Misuse, "submit a task to a pool that was closed")
+        }
+        Phase::Broken => shared::why(phase).into(),
+        Phase::Terminated | Phase::Interrupted => {
+            Error::new(ErrorKind::Disconnected, "submit a task to a pool that has ended")
+        }
+    }
+}
+
+#[cold]
+fn not_decoded<R>(cause: CodecError) -> Error {
+    let what = format!("decode a {}, the result of a task", std::any::type_name::<R>());
+    Error::new(ErrorKind::Codec, what).because(cause)
+}
+
+#[cold]
+fn lost() -> Error {
+    Error::new(ErrorKind::Corrupt, "a worker said that it is done, but not with what")
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if self.generation != fork::generation() {
+            std::mem::forget(std::mem::take(&mut self.minders().lives));
+            return;
+        }
+        self.shared.stop(Phase::Terminated);
+        self.leave();
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}

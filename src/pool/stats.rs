@@ -1,0 +1,41 @@
+//! What a pool is doing, and has done.
+
+use std::time::Duration;
+
+use crate::shim::Ordering::Relaxed;
+
+use super::shared::{Busy, Shared};
+
+/// What a [`Pool`](crate::Pool) is doing and has done, as it was a moment ago.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolStats {
+    /// Tasks, or chunks of a `map`, that wait for a worker.
+    pub queued: usize,
+    /// Those that are with a worker.
+    pub running: usize,
+    /// Those that ended with a result.
+    pub done: u64,
+    /// Those that ended without: a panic, a death, a time-out, cancelled.
+    pub failed: u64,
+    /// How often a worker that had died was replaced.
+    pub restarted: u64,
+    /// Of each worker: how long it was at work.
+    pub busy: Vec<Duration>,
+}
+
+impl PoolStats {
+    pub(super) fn of(shared: &Shared) -> Self {
+        let (queued, running) = shared.injector.lengths();
+        let busy = |busy: Busy| busy.total + busy.since.map_or(Duration::ZERO, |at| at.elapsed());
+        Self {
+            queued,
+            running,
+            // Relaxed, all: numbers to look at.
+            done: shared.injector.done.load(Relaxed),
+            failed: shared.injector.failed.load(Relaxed),
+            restarted: shared.injector.restarted.load(Relaxed),
+            busy: shared.busy().into_iter().map(busy).collect(),
+        }
+    }
+}

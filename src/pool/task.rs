@@ -1,0 +1,291 @@
+//! A task, as whoever submitted it sees it.
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind};
+use crate::sys::clock::Deadline;
+
+use super::error::TaskError;
+use super::work::{Cancel, quietly};
+
+/// What came of a task.
+pub(super) type Outcome<R> = Result<R, TaskError>;
+
+type Callback<R> = Box<dyn FnOnce(&Outcome<R>) + Send>;
+
+/// The result of a task that may still be on its way.
+///
+/// Dropping it does not cancel the task. A task can be awaited, by any executor.
+///
+/// # Examples
+/// ```
+/// use multiproc::Pool;
+///
+/// fn double(n: u32) -> u32 {
+///     2 * n
+/// }
+///
+/// let pool = Pool::new(2)?;
+/// let tasks: Vec<_> = (0..4).map(|n| pool.submit(double, n)).collect::<Result<_, _>>()?;
+/// for (n, task) in tasks.into_iter().enumerate() {
+///     assert_eq!(task.get()?, 2 * n as u32);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(alias = "AsyncResult")]
+#[doc(alias = "Future")]
+#[must_use = "only its task knows what a submitted function returned"]
+pub struct Task<R> {
+    core: Arc<Core<R>>,
+}
+
+/// What a task's owner and its pool have in common.
+pub(super) struct Core<R> {
+    state: Mutex<State<R>>,
+    changed: Condvar,
+    cancel: Mutex<Option<Weak<dyn Cancel>>>,
+}
+
+struct State<R> {
+    phase: Phase<R>,
+    succeeded: bool,
+    callbacks: Vec<Callback<R>>,
+    waker: Option<Waker>,
+}
+
+enum Phase<R> {
+    /// The task is not over.
+    Open,
+    /// It is over, and callbacks look at the outcome.
+    Shown,
+    /// It is over.
+    Over(Outcome<R>),
+    /// It is over, and somebody has the outcome.
+    Taken,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing of the user's runs under these locks.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<R> Core<R> {
+    pub(super) fn new() -> Arc<Self> {
+        let state =
+            State { phase: Phase::Open, succeeded: false, callbacks: Vec::new(), waker: None };
+        Arc::new(Self {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            cancel: Mutex::new(None),
+        })
+    }
+
+    /// By whom the task can be cancelled.
+    pub(super) fn cancelled_by(&self, cancel: Weak<dyn Cancel>) {
+        *lock(&self.cancel) = Some(cancel);
+    }
+
+    /// The end of the task. Only the first one counts; whether this was it.
+    pub(super) fn settle(&self, outcome: Outcome<R>) -> bool {
+        let mut state = lock(&self.state);
+        let is_first = matches!(state.phase, Phase::Open);
+        if is_first {
+            state.succeeded = outcome.is_ok();
+            state.phase = Phase::Shown;
+            drop(state);
+            self.show(outcome);
+        }
+        is_first
+    }
+
+    /// Shows the outcome to the callbacks, outside of the lock, and then to those who wait.
+    fn show(&self, outcome: Outcome<R>) {
+        loop {
+            let mut state = lock(&self.state);
+            let callbacks = std::mem::take(&mut state.callbacks);
+            if callbacks.is_empty() {
+                state.phase = Phase::Over(outcome);
+                let waker = state.waker.take();
+                drop(state);
+                self.changed.notify_all();
+                waker.into_iter().for_each(Waker::wake);
+                return;
+            }
+            drop(state);
+            callbacks.into_iter().for_each(|callback| call(callback, &outcome));
+        }
+    }
+}
+
+impl<R> State<R> {
+    fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over(_) | Phase::Taken)
+    }
+
+    /// The outcome, if it is there; once.
+    fn take(&mut self) -> Option<Outcome<R>> {
+        match std::mem::replace(&mut self.phase, Phase::Taken) {
+            Phase::Over(outcome) => Some(outcome),
+            Phase::Taken => Some(Err(taken())),
+            other => {
+                self.phase = other;
+                None
+            }
+        }
+    }
+}
+
+/// A callback's panic is its own affair.
+fn call<R>(callback: Callback<R>, outcome: &Outcome<R>) {
+    quietly(|| callback(outcome));
+}
+
+impl<R> Task<R> {
+    pub(super) fn new(core: Arc<Core<R>>) -> Self {
+        Self { core }
+    }
+
+    /// Waits for the end of the task, and gives what its function returned.
+    ///
+    /// # Errors
+    /// A [`TaskError`] if the function did not return, or its result did not arrive.
+    #[doc(alias = "result")]
+    pub fn get(self) -> Result<R, TaskError> {
+        self.wait_until(Deadline::NEVER);
+        lock(&self.core.state).take().unwrap_or_else(|| Err(taken()))
+    }
+
+    /// Waits for the end of the task, but not longer than `timeout`; `None` if it is not over.
+    ///
+    /// The result can be had once.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn get_timeout(&mut self, timeout: Duration) -> Result<Option<R>, TaskError> {
+        if !self.wait_until(Deadline::after(timeout)) {
+            return Ok(None);
+        }
+        lock(&self.core.state).take().unwrap_or_else(|| Err(taken())).map(Some)
+    }
+
+    /// Waits for the end of the task, whatever it is.
+    pub fn wait(&self) {
+        self.wait_until(Deadline::NEVER);
+    }
+
+    /// Waits for the end of the task, but not longer than `timeout`. Whether it is over.
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        self.wait_until(Deadline::after(timeout))
+    }
+
+    fn wait_until(&self, deadline: Deadline) -> bool {
+        let mut state = lock(&self.core.state);
+        while !state.is_over() {
+            let waited = match deadline.left() {
+                None => self.core.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(left) if left.is_zero() => return false,
+                Some(left) => {
+                    let waited = self.core.changed.wait_timeout(state, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+            state = waited;
+        }
+        true
+    }
+
+    /// Whether the task is over, so that [`get`](Self::get) does not wait.
+    #[must_use]
+    #[doc(alias = "ready")]
+    #[doc(alias = "done")]
+    pub fn is_ready(&self) -> bool {
+        lock(&self.core.state).is_over()
+    }
+
+    /// Whether the task is over and its function has returned.
+    #[must_use]
+    #[doc(alias = "successful")]
+    pub fn is_ok(&self) -> bool {
+        self.is_ready() && lock(&self.core.state).succeeded
+    }
+
+    /// Cancels the task: one that has not begun never does; of one that runs, the worker is killed,
+    /// and another one takes its place. False if the task was over already.
+    ///
+    /// A task that was cancelled ends with [`TaskError::Cancelled`].
+    pub fn cancel(&self) -> bool {
+        let cancel = lock(&self.core.cancel).as_ref().and_then(Weak::upgrade);
+        cancel.is_some_and(|cancel| cancel.cancel())
+    }
+
+    /// Has `callback` called with the outcome: by a thread of the pool when the task ends, or at
+    /// once if it has ended. No lock is held meanwhile; a panic in it is caught and forgotten.
+    ///
+    /// It comes before anybody gets the result, so it should be short. If somebody has the result
+    /// already, see [`get_timeout`](Self::get_timeout), it is shown an error that says so.
+    #[doc(alias = "callback")]
+    #[doc(alias = "error_callback")]
+    #[doc(alias = "add_done_callback")]
+    pub fn on_done(&self, callback: impl FnOnce(&Result<R, TaskError>) + Send + 'static) {
+        let mut state = lock(&self.core.state);
+        if let Phase::Taken = state.phase {
+            drop(state);
+            return call(Box::new(callback), &Err(taken()));
+        }
+        state.callbacks.push(Box::new(callback));
+        if let Phase::Over(_) = state.phase
+            && let Phase::Over(outcome) = std::mem::replace(&mut state.phase, Phase::Shown)
+        {
+            drop(state);
+            self.core.show(outcome);
+        }
+    }
+}
+
+#[cold]
+fn taken() -> TaskError {
+    Error::new(ErrorKind::Misuse, "the result of a task was taken already").into()
+}
+
+impl<R> fmt::Debug for Task<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task").field("is_ready", &self.is_ready()).finish_non_exhaustive()
+    }
+}
+
+/// A task that is awaited.
+#[derive(Debug)]
+pub struct TaskFuture<R> {
+    task: Option<Task<R>>,
+}
+
+impl<R> IntoFuture for Task<R> {
+    type Output = Result<R, TaskError>;
+    type IntoFuture = TaskFuture<R>;
+
+    fn into_future(self) -> TaskFuture<R> {
+        TaskFuture { task: Some(self) }
+    }
+}
+
+impl<R> Future for TaskFuture<R> {
+    type Output = Result<R, TaskError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(task) = &self.task else { return Poll::Ready(Err(taken())) };
+        let mut state = lock(&task.core.state);
+        if let Some(outcome) = state.take() {
+            drop(state);
+            self.task = None;
+            return Poll::Ready(outcome);
+        }
+        state.waker = Some(context.waker().clone());
+        drop(state);
+        Poll::Pending
+    }
+}

@@ -1,0 +1,95 @@
+//! Waiting for several tasks at once.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use crate::sys::clock::Deadline;
+
+use super::error::TaskError;
+use super::task::Task;
+
+/// Gives tasks in the order in which they end, with their place among those that were given.
+///
+/// # Examples
+/// ```
+/// use multiproc::{Pool, as_completed};
+///
+/// fn square(n: u64) -> u64 {
+///     n * n
+/// }
+///
+/// let pool = Pool::new(2)?;
+/// let tasks = (0..4).map(|n| pool.submit(square, n)).collect::<Result<Vec<_>, _>>()?;
+/// let mut sum = 0;
+/// for (n, result) in as_completed(tasks) {
+///     assert_eq!(result?, (n * n) as u64);
+///     sum += n;
+/// }
+/// assert_eq!(sum, 6);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn as_completed<R: 'static>(tasks: impl IntoIterator<Item = Task<R>>) -> AsCompleted<R> {
+    let (sender, ended) = mpsc::channel();
+    let mut left = 0;
+    let tasks = tasks.into_iter().enumerate().map(|(index, task)| {
+        let sender = sender.clone();
+        // Nobody may be there to hear it any more.
+        task.on_done(move |_| _ = sender.send(index));
+        left += 1;
+        Some(task)
+    });
+    let tasks = tasks.collect();
+    AsCompleted { tasks, ended, left }
+}
+
+/// Tasks in the order in which they end; made by [`as_completed`].
+#[derive(Debug)]
+pub struct AsCompleted<R> {
+    tasks: Vec<Option<Task<R>>>,
+    ended: mpsc::Receiver<usize>,
+    left: usize,
+}
+
+impl<R> Iterator for AsCompleted<R> {
+    type Item = (usize, Result<R, TaskError>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.left == 0 {
+            return None;
+        }
+        let index = self.ended.recv().ok()?;
+        self.left -= 1;
+        Some((index, self.tasks.get_mut(index)?.take()?.get()))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl<R> ExactSizeIterator for AsCompleted<R> {}
+
+/// Waits until one of the tasks is over, but not longer than `timeout`: which one. `None` also if
+/// there are no tasks.
+#[doc(alias = "FIRST_COMPLETED")]
+pub fn wait_any<R: 'static>(tasks: &[Task<R>], timeout: Duration) -> Option<usize> {
+    let deadline = Deadline::after(timeout);
+    let (sender, ended) = mpsc::channel();
+    for (index, task) in tasks.iter().enumerate() {
+        let sender = sender.clone();
+        task.on_done(move |_| _ = sender.send(index));
+    }
+    drop(sender);
+    match deadline.left() {
+        None => ended.recv().ok(),
+        Some(left) => ended.recv_timeout(left).ok(),
+    }
+    .inspect(|&index| tasks[index].wait())
+}
+
+/// Waits until all of the tasks are over, but not longer than `timeout`. Whether they are.
+#[doc(alias = "ALL_COMPLETED")]
+pub fn wait_all<R>(tasks: &[Task<R>], timeout: Duration) -> bool {
+    let deadline = Deadline::after(timeout);
+    tasks.iter().all(|task| task.wait_timeout(deadline.left().unwrap_or(Duration::MAX)))
+}

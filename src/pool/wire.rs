@@ -1,0 +1,172 @@
+//! What a pool and its workers say to one another, each pair over a pipe of its own.
+//!
+//! An order is a number, the name of a function, and its arguments; a reply is the number and what
+//! came of it. Values are decoded while the handles in them can be taken out of the parcel, so
+//! both sides know the type before the bytes are read: the worker from the name, the pool from the
+//! number.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::process::Panic;
+use crate::process::entry::Entry;
+use crate::transfer::codec::{Codec, CodecError, Framed, Serde};
+
+use super::entry::{self, Answer, Prepared};
+use super::work::Work;
+
+/// The codec of both directions.
+#[derive(Debug)]
+pub(super) enum Wire {}
+
+impl Framed for Wire {}
+
+/// What a worker is to do.
+pub(super) enum Order {
+    /// In the pool: a task.
+    Out { number: u64, work: Arc<dyn Work> },
+    /// In the worker: the task, or why it cannot be read.
+    In { number: u64, task: Result<Prepared, String> },
+}
+
+/// What came of an order.
+pub(super) enum Reply {
+    /// In the worker.
+    Out { number: u64, outcome: Outcome },
+    /// In the pool: the value went to the task itself.
+    In { number: u64, verdict: Verdict },
+}
+
+/// What a task left behind, in the worker.
+pub(super) enum Outcome {
+    Returned(Box<dyn Answer>),
+    Panicked(Panic),
+    Failed(Error),
+}
+
+/// What a worker says of a task.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Verdict {
+    /// The bytes of the result are behind this.
+    Returned,
+    Panicked(Panic),
+    Failed(Error),
+}
+
+impl Codec<Order> for Wire {
+    fn encode(order: &Order, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
+        match order {
+            Order::Out { number, work } => {
+                Serde::serialize(&(number, work.entry()), bytes)?;
+                contained(|| work.encode(bytes))
+            }
+            Order::In { .. } => Err("an order that has arrived goes no further".into()),
+        }
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Order, CodecError> {
+        let ((number, name), arguments) = postcard::take_from_bytes::<(u64, Entry)>(bytes)?;
+        let task = contained(|| entry::prepare(name, arguments)).map_err(|cause| cause.to_string());
+        Ok(Order::In { number, task })
+    }
+}
+
+impl Codec<Reply> for Wire {
+    fn encode(reply: &Reply, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
+        let Reply::Out { number, outcome } = reply else {
+            return Err("a reply that has arrived goes no further".into());
+        };
+        match outcome {
+            Outcome::Returned(answer) => {
+                Serde::serialize(&(number, Verdict::Returned), bytes)?;
+                contained(|| answer.encode(bytes))
+            }
+            Outcome::Panicked(panic) => {
+                Serde::serialize(&(number, Verdict::Panicked(panic.clone())), bytes)
+            }
+            Outcome::Failed(error) => Serde::serialize(&(number, Failed(error)), bytes),
+        }
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Reply, CodecError> {
+        let ((number, verdict), value) = postcard::take_from_bytes::<(u64, Verdict)>(bytes)?;
+        let verdict = match verdict {
+            Verdict::Returned => match take_value(number, value) {
+                Ok(()) => Verdict::Returned,
+                Err(error) => Verdict::Failed(error),
+            },
+            other => other,
+        };
+        Ok(Reply::In { number, verdict })
+    }
+}
+
+/// Has a value encode or decode itself, which is the user's: a panic in it is an error.
+fn contained<T>(act: impl FnOnce() -> Result<T, CodecError>) -> Result<T, CodecError> {
+    entry::caught(act).unwrap_or_else(|panic| Err(panic.to_string().into()))
+}
+
+/// A borrowed [`Verdict::Failed`].
+struct Failed<'a>(&'a Error);
+
+impl Serialize for Failed<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_newtype_variant("Verdict", 2, "Failed", self.0)
+    }
+}
+
+thread_local! {
+    /// The tasks that the worker of this minder has, the oldest first.
+    static MINDED: RefCell<Vec<(u64, Arc<dyn Work>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Gives the bytes of a result to the task of this number.
+fn take_value(number: u64, bytes: &[u8]) -> Result<()> {
+    let work = MINDED.with_borrow(|minded| {
+        minded.iter().find(|(known, _)| *known == number).map(|(_, work)| Arc::clone(work))
+    });
+    match work {
+        Some(work) => contained(|| Ok(work.accept(bytes)))
+            .unwrap_or_else(|cause| Err(Error::new(ErrorKind::Codec, cause.to_string()))),
+        None => Ok(()),
+    }
+}
+
+/// Notes that a task is with the worker that this thread minds.
+pub(super) fn mind(number: u64, work: Arc<dyn Work>) {
+    MINDED.with_borrow_mut(|minded| minded.push((number, work)));
+}
+
+/// Takes a task from the notes.
+pub(super) fn release(number: u64) -> Option<Arc<dyn Work>> {
+    MINDED.with_borrow_mut(|minded| {
+        let at = minded.iter().position(|(known, _)| *known == number)?;
+        Some(minded.remove(at).1)
+    })
+}
+
+/// Takes those from this number on from the notes, the oldest first.
+pub(super) fn release_from(number: u64) -> Vec<Arc<dyn Work>> {
+    MINDED.with_borrow_mut(|minded| {
+        let at = minded.partition_point(|(known, _)| *known < number);
+        minded.split_off(at).into_iter().map(|(_, work)| work).collect()
+    })
+}
+
+/// The number of the oldest task in the notes.
+pub(super) fn oldest() -> Option<u64> {
+    MINDED.with_borrow(|minded| minded.first().map(|(number, _)| *number))
+}
+
+/// Takes all tasks from the notes, the oldest first.
+pub(super) fn release_all() -> Vec<Arc<dyn Work>> {
+    MINDED.take().into_iter().map(|(_, work)| work).collect()
+}
+
+/// How many tasks are with the worker, and the oldest.
+pub(super) fn minded() -> (usize, Option<Arc<dyn Work>>) {
+    MINDED.with_borrow(|minded| (minded.len(), minded.first().map(|(_, work)| Arc::clone(work))))
+}
