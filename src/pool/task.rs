@@ -226,7 +226,8 @@ impl<R> Task<R> {
     /// Has `callback` called with the outcome: by a thread of the pool when the task ends, or at
     /// once if it has ended. No lock is held meanwhile; a panic in it is caught and forgotten.
     ///
-    /// It comes before anybody gets the result, so it should be short. If somebody has the result
+    /// It comes before anybody gets the result, so it should be short, and must not wait for other
+    /// tasks of the pool: it may be in the thread that would serve them. If somebody has the result
     /// already, see [`get_timeout`](Self::get_timeout), it is shown an error that says so.
     #[doc(alias = "callback")]
     #[doc(alias = "error_callback")]
