@@ -6,21 +6,8 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::watched;
-use multiproc::{Connection, JoinError, Nothing, Pipe, Plain, Process, RecvError, SendError};
-
-const SIGKILL: i32 = 9;
-
-/// This process ends here as `kill -9` would end it.
-fn die() -> ! {
-    // SAFETY: sends a signal to this very process.
-    unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
-    unreachable!("nothing survives SIGKILL")
-}
-
-fn assert_killed<R: std::fmt::Debug>(end: Result<R, JoinError>) {
-    assert_eq!(end.unwrap_err().signal(), Some(SIGKILL));
-}
+use common::{assert_killed, die, wait_until_asleep, watched};
+use multiproc::{Connection, Nothing, Pipe, Plain, Process, RecvError, SendError};
 
 fn assert_peer_dead(error: &RecvError) {
     assert!(error.is_disconnected() && error.is_peer_dead(), "{error}");
@@ -123,17 +110,6 @@ fn a_reader_killed_in_its_sleep_is_noticed_by_the_writer() {
         assert_reader_dead(&here.send(2).unwrap_err());
         assert_killed(process.join());
     });
-}
-
-/// Looks until the process sleeps in the kernel.
-fn wait_until_asleep(pid: u32) {
-    loop {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        if stat.rsplit(") ").next().unwrap().starts_with('S') {
-            return;
-        }
-        std::thread::yield_now();
-    }
 }
 
 #[test]

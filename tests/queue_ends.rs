@@ -8,27 +8,15 @@ use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
 
-use common::{alone, ends_within, open_fds, pidfd, until, watched};
+use common::{alone, assert_killed, die, ends_within, open_fds, pidfd, until, watched};
 use multiproc::{
-    Connection, ErrorKind, HandleInfo, JoinError, Nothing, Pipe, Plain, Process, Queue, Receiver,
-    RecvError, SendError, Sender,
+    Connection, ErrorKind, HandleInfo, Nothing, Pipe, Plain, Process, Queue, Receiver, RecvError,
+    SendError, Sender,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-const SIGKILL: i32 = 9;
-
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_secs(50);
-
-/// This process ends here as `kill -9` would end it.
-fn die() -> ! {
-    unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
-    unreachable!("nothing survives SIGKILL")
-}
-
-fn assert_killed<R: std::fmt::Debug>(end: Result<R, JoinError>) {
-    assert_eq!(end.unwrap_err().signal(), Some(SIGKILL));
-}
 
 fn kind_of_recv<T>(result: Result<T, RecvError>) -> Option<ErrorKind> {
     result.err()?.error().map(multiproc::Error::kind)

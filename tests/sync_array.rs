@@ -11,12 +11,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use common::{next, seed, storms, until, watched};
-use multiproc::{
-    Array, Condition, Connection, ErrorKind, JoinError, LockError, Nothing, Pipe, Process,
-};
-
-const SIGKILL: i32 = 9;
+use common::{assert_killed, die, next, seed, storms, until, watched};
+use multiproc::{Array, Condition, Connection, ErrorKind, LockError, Nothing, Pipe, Process};
 
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_secs(50);
@@ -24,18 +20,8 @@ const LONG: Duration = Duration::from_secs(50);
 /// Short enough to be waited for in vain.
 const SHORT: Duration = Duration::from_millis(1);
 
-fn assert_killed<R: std::fmt::Debug>(end: Result<R, JoinError>) {
-    assert_eq!(end.unwrap_err().signal(), Some(SIGKILL));
-}
-
 fn kind<G>(error: &LockError<G>) -> Option<ErrorKind> {
     error.error().map(multiproc::Error::kind)
-}
-
-/// This process ends here as `kill -9` would end it.
-fn die() -> ! {
-    unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
-    unreachable!("nothing survives SIGKILL")
 }
 
 /// Tells the parent that this process is where it is to be killed, and stays there.

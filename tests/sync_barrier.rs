@@ -13,10 +13,10 @@ use std::panic::catch_unwind;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{alone, next, seed, storms, until, watched};
+use common::{alone, assert_killed, next, seed, storms, until, watched};
 use multiproc::{
-    Barrier, BarrierError, BarrierWait, Connection, ErrorKind, Event, JoinError, Nothing, Pipe,
-    Process, Queue, Result,
+    Barrier, BarrierError, BarrierWait, Connection, ErrorKind, Event, Nothing, Pipe, Process,
+    Queue, Result,
 };
 
 /// As many as CPython has.
@@ -35,10 +35,6 @@ where
     let others: Vec<_> = (1..N).map(spawn).collect();
     let mine = f(argument.clone());
     others.into_iter().map(|other| other.join().unwrap()).chain([mine]).collect()
-}
-
-fn assert_killed<R: std::fmt::Debug>(end: std::result::Result<R, JoinError>) {
-    assert_eq!(end.unwrap_err().signal(), Some(libc::SIGKILL));
 }
 
 /// What becomes of a wait, in a form that travels.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{next, seed, storms, until, watched};
+use common::{die, next, seed, storms, until, watched};
 use multiproc::{
     Condition, Connection, ErrorKind, Lock, LockError, Nothing, Pipe, Process, Queue, ReentrantLock,
 };
@@ -343,13 +343,6 @@ fn handles_are_of_one_condition() {
 fn state_of(pid: u32) -> char {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     stat.rsplit(") ").next().unwrap().chars().next().unwrap()
-}
-
-/// This process ends here as `kill -9` would end it.
-fn die() -> ! {
-    // SAFETY: sends a signal to this very process.
-    unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
-    unreachable!("nothing survives SIGKILL")
 }
 
 fn stop(child: &Process<()>) {

@@ -12,19 +12,11 @@ use std::sync::atomic::{AtomicU64, Ordering::*};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{forbid, next, seed, storms, until, watched};
-use multiproc::{
-    Connection, JoinError, Lock, LockError, LockGuard, Nothing, Pipe, Process, ReentrantLock,
-};
-
-const SIGKILL: i32 = 9;
+use common::{assert_killed, forbid, next, seed, storms, until, watched};
+use multiproc::{Connection, Lock, LockError, LockGuard, Nothing, Pipe, Process, ReentrantLock};
 
 type Tell<T> = Connection<T, Nothing>;
 type Hear<T> = Connection<Nothing, T>;
-
-fn assert_killed<R: std::fmt::Debug>(end: Result<R, JoinError>) {
-    assert_eq!(end.unwrap_err().signal(), Some(SIGKILL));
-}
 
 /// Takes the lock, says so, and frees it when told to.
 fn hold((lock, mut say, mut told): (Lock, Tell<()>, Hear<()>)) {

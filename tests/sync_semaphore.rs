@@ -13,29 +13,11 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{alone, next, seed, storms, until, watchdog, watched};
-use multiproc::{Connection, ErrorKind, JoinError, Nothing, Permit, Pipe, Process, Semaphore};
+use common::{
+    alone, assert_killed, die, next, seed, storms, until, wait_until_asleep, watchdog, watched,
+};
+use multiproc::{Connection, ErrorKind, Nothing, Permit, Pipe, Process, Semaphore};
 use serde::{Deserialize, Serialize};
-
-const SIGKILL: i32 = 9;
-
-/// This process ends here as `kill -9` would end it.
-fn die() -> ! {
-    unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
-    unreachable!("nothing survives SIGKILL")
-}
-
-fn assert_killed<R: std::fmt::Debug>(end: Result<R, JoinError>) {
-    assert_eq!(end.unwrap_err().signal(), Some(SIGKILL));
-}
-
-/// Looks until the process sleeps in the kernel.
-fn wait_until_asleep(pid: u32) {
-    until(|| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        stat.rsplit(") ").next().unwrap().starts_with('S')
-    });
-}
 
 /// Takes a permit for the process; whether there was one.
 fn try_keep(semaphore: &Semaphore) -> bool {

@@ -11,19 +11,13 @@ use std::thread;
 use std::time::Duration;
 
 use bytemuck::{Pod, Zeroable};
-use common::{next, seed, storms, until, watched};
+use common::{assert_killed, next, seed, storms, until, watched};
 use multiproc::{
-    Condition, Connection, Error, ErrorKind, JoinError, LockError, Nothing, Pipe, Process, Value,
+    Condition, Connection, Error, ErrorKind, LockError, Nothing, Pipe, Process, Value,
 };
-
-const SIGKILL: i32 = 9;
 
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_secs(50);
-
-fn assert_killed<R: std::fmt::Debug>(end: Result<R, JoinError>) {
-    assert_eq!(end.unwrap_err().signal(), Some(SIGKILL));
-}
 
 /// Tells the parent that this process is where it is to be killed, and stays there.
 fn wait_for_death(mut here: Connection<u8, Nothing>) -> ! {

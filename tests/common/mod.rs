@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use multiproc::Process;
+use multiproc::{JoinError, Process};
 
 /// Ends the whole test binary with a message if a test hangs for a minute, or for as many as storms
 /// take longer.
@@ -157,4 +157,22 @@ pub fn forbid(call: libc::c_long, argument: Option<u32>, errno: i32) {
         let done = libc::syscall(libc::SYS_seccomp, 1, 0, &raw const program);
         assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
     }
+}
+
+/// This process ends here as `kill -9` would end it.
+pub fn die() -> ! {
+    unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+    unreachable!("nothing survives SIGKILL")
+}
+
+pub fn assert_killed<R: std::fmt::Debug>(end: Result<R, JoinError>) {
+    assert_eq!(end.unwrap_err().signal(), Some(libc::SIGKILL));
+}
+
+/// Looks until the process sleeps in the kernel.
+pub fn wait_until_asleep(pid: u32) {
+    until(|| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        stat.rsplit(") ").next().unwrap().starts_with('S')
+    });
 }
