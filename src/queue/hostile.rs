@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::error::{Cause, Error, ErrorKind};
+use crate::raw::chance::{Dice, Told};
 use crate::raw::queue::Store;
 use crate::raw::units::UNIT;
 use crate::raw::wait::testing::Watchdog;
@@ -18,32 +19,6 @@ use crate::sys::clock::Deadline;
 use crate::transfer::codec::{Codec, Plain, Serde};
 
 const SOON: Duration = Duration::from_micros(50);
-
-/// Numbers from a seed, the same every time.
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-        let mixed = (self.0 ^ (self.0 >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed ^ (mixed >> 32)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end.max(1)
-    }
-}
-
-/// Says which seed it was, should the test not come to its end.
-struct Told(&'static str, u64);
-
-impl Drop for Told {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            eprintln!("{} ended badly with seed {}", self.0, self.1);
-        }
-    }
-}
 
 /// The words of one queue, in the order of its parts.
 struct Target {
@@ -241,7 +216,7 @@ fn storms<T: Clone, C: Codec<T>>(test: &'static str, make: Make<T, C>, values: &
     println!("{test}: seeds from {first} on");
     for seed in first..first + rounds {
         let _told = Told(test, seed);
-        play(make, values, &mut Dice(seed));
+        play(make, values, &mut Dice::new(seed));
     }
 }
 
@@ -355,7 +330,7 @@ where
         let is_over = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| {
-                let mut dice = Dice(!seed);
+                let mut dice = Dice::new(!seed);
                 while !is_over.load(Relaxed) {
                     target.scribble(&mut dice);
                     (0..dice.below(2000)).for_each(|_| std::hint::spin_loop());
@@ -364,7 +339,7 @@ where
             let users = [queue, other].map(|mut queue| {
                 let target = &target;
                 scope.spawn(move || {
-                    let mut dice = Dice(seed);
+                    let mut dice = Dice::new(seed);
                     for _ in 0..200 {
                         let value = &values[dice.below(values.len() as u64) as usize];
                         sends(&mut queue, value.clone(), &mut dice);

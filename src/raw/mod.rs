@@ -28,6 +28,9 @@ pub(crate) mod wait;
 pub(crate) mod wide;
 
 #[cfg(all(test, not(multiproc_loom)))]
+#[path = "tests/chance.rs"]
+pub(crate) mod chance;
+#[cfg(all(test, not(multiproc_loom)))]
 #[path = "tests/death.rs"]
 mod death;
 #[cfg(all(test, not(multiproc_loom)))]

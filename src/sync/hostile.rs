@@ -8,26 +8,14 @@ use std::time::Duration;
 use super::object::{Machine, Object};
 use super::*;
 use crate::error::LockError;
+use crate::raw::chance::{Dice, Told};
 use crate::raw::wait::testing::Watchdog;
 use crate::shim::{AtomicU64, Ordering::*};
 
 const SOON: Duration = Duration::from_micros(50);
 const ROUNDS: u64 = 300;
 
-/// Numbers from a seed, the same every time.
-pub(crate) struct Dice(u64);
-
 impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-        let mixed = (self.0 ^ (self.0 >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed ^ (mixed >> 32)
-    }
-
     /// A word as a broken program leaves it.
     fn word(&mut self, before: u64) -> u64 {
         match self.next() % 8 {
@@ -48,17 +36,6 @@ impl Dice {
         let end = if near { words.len().min(8) } else { words.len() };
         let word = &words[self.next() as usize % end];
         word.store(self.word(word.load(Relaxed)), Relaxed);
-    }
-}
-
-/// Says which seed it was, should the test not come to its end.
-struct Told(&'static str, u64);
-
-impl Drop for Told {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            eprintln!("{} ended badly with seed {}", self.0, self.1);
-        }
     }
 }
 
