@@ -161,7 +161,7 @@ impl<T> Clone for Array<T> {
 impl<T> PartialEq for Array<T> {
     /// Whether both are handles of one array.
     fn eq(&self, other: &Self) -> bool {
-        self.object.is_same(&other.object)
+        self.object == other.object
     }
 }
 

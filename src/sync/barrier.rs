@@ -54,7 +54,7 @@ use super::object::Object;
 /// child.join().unwrap()?;
 /// # Ok::<(), multiproc::Error>(())
 /// ```
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Barrier {
     object: Object<raw::barrier::Barrier>,
     parties: u32,
@@ -234,15 +234,6 @@ fn written_over() -> Error {
     let what = "a barrier with more parties than it has: it was written over by something else";
     Error::new(ErrorKind::Corrupt, what)
 }
-
-impl PartialEq for Barrier {
-    /// Whether both are handles of one barrier.
-    fn eq(&self, other: &Self) -> bool {
-        self.object.is_same(&other.object)
-    }
-}
-
-impl Eq for Barrier {}
 
 impl fmt::Debug for Barrier {
     /// What it looks like at this moment.

@@ -54,7 +54,7 @@ use super::object::Object;
 /// # Ok::<(), multiproc::Error>(())
 /// ```
 #[doc(alias = "Condvar")]
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Condition {
     object: Object<Machine>,
 }
@@ -231,15 +231,6 @@ fn written_over(_: Corrupt) -> Error {
     let what = "a condition whose waiters were written over by something else";
     Error::new(ErrorKind::Corrupt, what)
 }
-
-impl PartialEq for Condition {
-    /// Whether both are handles of one condition.
-    fn eq(&self, other: &Self) -> bool {
-        self.object.is_same(&other.object)
-    }
-}
-
-impl Eq for Condition {}
 
 impl fmt::Debug for Condition {
     /// What it looks like at this moment.

@@ -43,7 +43,7 @@ use super::object::Object;
 /// child.join().unwrap()?;
 /// # Ok::<(), multiproc::Error>(())
 /// ```
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Event {
     object: Object<raw::event::Event>,
 }
@@ -118,15 +118,6 @@ impl Event {
         Ok(event.wait(began, self.object.segment().terms(deadline), || ()))
     }
 }
-
-impl PartialEq for Event {
-    /// Whether both are handles of one event.
-    fn eq(&self, other: &Self) -> bool {
-        self.object.is_same(&other.object)
-    }
-}
-
-impl Eq for Event {}
 
 impl fmt::Debug for Event {
     /// What it looks like at this moment.

@@ -49,7 +49,7 @@ use super::owned::{self, Claim, Patience};
 /// # Ok::<(), multiproc::Error>(())
 /// ```
 #[doc(alias = "Mutex")]
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Lock {
     object: Object<Mutex>,
 }
@@ -194,15 +194,6 @@ impl<'a> Sealed<()> for LockGuard<'a> {
         question(&mut ())
     }
 }
-
-impl PartialEq for Lock {
-    /// Whether both are handles of one lock.
-    fn eq(&self, other: &Self) -> bool {
-        self.object.is_same(&other.object)
-    }
-}
-
-impl Eq for Lock {}
 
 impl fmt::Debug for Lock {
     /// What it looks like at this moment, without taking it.

@@ -96,6 +96,16 @@ impl<M> Clone for Object<M> {
     }
 }
 
+/// Two handles are equal if they are of one object.
+impl<M> PartialEq for Object<M> {
+    fn eq(&self, other: &Self) -> bool {
+        self.shared.block() == other.shared.block()
+            && self.shared.segment().uuid() == other.shared.segment().uuid()
+    }
+}
+
+impl<M> Eq for Object<M> {}
+
 impl<M: Machine> Object<M> {
     /// Where data begins.
     pub(crate) const DATA_AT: u64 = (size_of::<Head<M>>() as u64).next_multiple_of(M::LINE);
@@ -191,12 +201,6 @@ impl<M: Machine> Object<M> {
     pub(crate) fn is_still(&self, participant: u32) -> bool {
         let segment = self.shared.segment();
         segment.is_ours() && segment.me() == participant
-    }
-
-    /// Whether two handles are of one object.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self.shared.block() == other.shared.block()
-            && self.segment().uuid() == other.segment().uuid()
     }
 }
 

@@ -37,7 +37,7 @@ use super::owned::{self, Claim, Patience};
 /// # Ok::<(), multiproc::Error>(())
 /// ```
 #[doc(alias = "RLock")]
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ReentrantLock {
     object: Object<Mutex>,
 }
@@ -216,15 +216,6 @@ impl<'a> Sealed<()> for ReentrantGuard<'a> {
         question(&mut ())
     }
 }
-
-impl PartialEq for ReentrantLock {
-    /// Whether both are handles of one lock.
-    fn eq(&self, other: &Self) -> bool {
-        self.object.is_same(&other.object)
-    }
-}
-
-impl Eq for ReentrantLock {}
 
 impl fmt::Debug for ReentrantLock {
     /// What it looks like at this moment, without taking it.

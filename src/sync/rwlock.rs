@@ -66,7 +66,7 @@ use super::owned::{self, Claim, Patience};
 /// # std::fs::remove_file(path).unwrap();
 /// # Ok::<(), multiproc::Error>(())
 /// ```
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct RwLock {
     object: Object<raw::RwLock>,
 }
@@ -300,15 +300,6 @@ impl Drop for WriteGuard<'_> {
         }
     }
 }
-
-impl PartialEq for RwLock {
-    /// Whether both are handles of one lock.
-    fn eq(&self, other: &Self) -> bool {
-        self.object.is_same(&other.object)
-    }
-}
-
-impl Eq for RwLock {}
 
 impl fmt::Debug for RwLock {
     /// What it looks like at this moment, without taking it.

@@ -57,7 +57,7 @@ use super::owned::{self, Patience};
 /// assert_eq!(desks.available(), 2);
 /// # Ok::<(), multiproc::Error>(())
 /// ```
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Semaphore {
     object: Object<raw::Semaphore>,
     plan: Plan,
@@ -290,15 +290,6 @@ fn too_many() -> Error {
 fn endless() -> Error {
     Error::new(ErrorKind::Timeout, "an endless wait for a permit that ended")
 }
-
-impl PartialEq for Semaphore {
-    /// Whether both are handles of one semaphore.
-    fn eq(&self, other: &Self) -> bool {
-        self.object.is_same(&other.object)
-    }
-}
-
-impl Eq for Semaphore {}
 
 impl fmt::Debug for Semaphore {
     /// What it looks like at this moment, without taking a permit.

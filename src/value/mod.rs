@@ -97,7 +97,7 @@ impl<T> Clone for Value<T> {
 impl<T> PartialEq for Value<T> {
     /// Whether both are handles of one value.
     fn eq(&self, other: &Self) -> bool {
-        self.object.is_same(&other.object)
+        self.object == other.object
     }
 }
 
