@@ -1,7 +1,7 @@
 //! How a pool is to be made.
 
 use std::num::NonZeroU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -14,6 +14,7 @@ use crate::transfer::codec::{CodecError, Serde};
 
 use super::entry;
 use super::error::TaskError;
+use super::shared::lock;
 use super::work::{End, Kill, Work};
 use super::{Pool, WORKERS_MAX};
 
@@ -63,7 +64,7 @@ impl<A: Serialize + Send + Sync + 'static> Initializer for Init<A> {
         });
         let ended = Arc::clone(&work);
         let outcome = move || {
-            let end = ended.outcome.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let end = lock(&ended.outcome).take();
             match end {
                 Some(End::Returned) => Ok(()),
                 Some(End::Failed(error)) => Err(error),
@@ -88,7 +89,7 @@ impl<A: Serialize + Send + Sync> Work for InitWork<A> {
     }
 
     fn end(&self, end: End) {
-        *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
+        *lock(&self.outcome) = Some(end);
     }
 
     fn is_cancelled(&self) -> bool {

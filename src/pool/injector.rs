@@ -8,6 +8,7 @@ use crate::shim::{AtomicU64, Ordering};
 use crate::sys::clock::Deadline;
 
 use super::error::TaskError;
+use super::shared::lock;
 use super::work::{End, Work, finish};
 
 /// How often who waits for room looks for what was cancelled.
@@ -89,7 +90,7 @@ impl Injector {
 
     fn line(&self) -> MutexGuard<'_, Line> {
         // Nothing of the user's runs under this lock.
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.line)
     }
 
     pub(super) fn phase(&self) -> Phase {

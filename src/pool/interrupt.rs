@@ -1,13 +1,13 @@
 //! Pools that want to be told of Ctrl-C.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 
 use crate::error::{Context, Result};
 use crate::sys::interrupt::{Interrupts, Signals};
 
 use super::injector::Phase;
-use super::shared::Shared;
+use super::shared::{Shared, lock};
 
 /// The pools of this process that are interrupted by `SIGINT`, and the signal while there are any.
 static LISTENERS: Mutex<Listeners> = Mutex::new(Listeners { pools: Vec::new(), signal: None });
@@ -22,7 +22,7 @@ pub(super) struct Listening(Weak<Shared>);
 
 /// Interrupts this pool when the signal comes.
 pub(super) fn listen(pool: &Arc<Shared>) -> Result<Listening> {
-    let mut listeners = LISTENERS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut listeners = lock(&LISTENERS);
     if let Some(signal) = &listeners.signal {
         // The others may have been interrupted already.
         signal.take_again().context(|| "listen to SIGINT".to_owned())?;
@@ -41,7 +41,7 @@ pub(super) fn listen(pool: &Arc<Shared>) -> Result<Listening> {
 fn pass_on(mut signals: Signals) {
     while signals.wait() {
         let pools = {
-            let listeners = LISTENERS.lock().unwrap_or_else(PoisonError::into_inner);
+            let listeners = lock(&LISTENERS);
             listeners.pools.clone()
         };
         pools.iter().filter_map(Weak::upgrade).for_each(|pool| pool.stop(Phase::Interrupted));
@@ -50,7 +50,7 @@ fn pass_on(mut signals: Signals) {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        let mut listeners = LISTENERS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut listeners = lock(&LISTENERS);
         listeners.pools.retain(|pool| !pool.ptr_eq(&self.0));
         if listeners.pools.is_empty() {
             listeners.signal = None;

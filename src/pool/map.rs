@@ -1,7 +1,7 @@
 //! One function for many arguments: in chunks, with the results in the order of the arguments.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::error::Result;
 
 use super::error::TaskError;
+use super::shared::lock;
 use super::task::{Core, Task};
 use super::work::{Cancel, Chunk, Sink};
 use super::{Pool, entry};
@@ -113,10 +114,6 @@ impl Pool {
             first += count;
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A chunk that may still be cancelled.

@@ -48,7 +48,7 @@ use crate::transfer::codec::CodecError;
 use builder::Plan;
 use injector::Phase;
 use minder::Minder;
-use shared::Shared;
+use shared::{Shared, lock};
 use task::Core;
 use work::{Call, Work};
 
@@ -150,7 +150,7 @@ impl Pool {
     }
 
     fn minders(&self) -> std::sync::MutexGuard<'_, Minders> {
-        self.minders.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.minders)
     }
 
     /// Gives a worker `f(args)` to do, when there is one for it.

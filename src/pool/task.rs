@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind};
 use crate::sys::clock::Deadline;
 
 use super::error::TaskError;
+use super::shared::lock;
 use super::work::{Cancel, quietly};
 
 /// What came of a task.
@@ -67,11 +68,6 @@ enum Phase<R> {
     Over(Outcome<R>),
     /// It is over, and somebody has the outcome.
     Taken,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing of the user's runs under these locks.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<R> Core<R> {

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -13,6 +13,7 @@ use crate::process::{ExitStatus, Panic};
 use crate::transfer::codec::{CodecError, Serde};
 
 use super::error::TaskError;
+use super::shared::lock;
 use super::task::Core;
 
 /// How an order ended.
@@ -83,10 +84,6 @@ pub(super) fn finish(work: Arc<dyn Work>, end: End) {
         work.end(end);
         drop(work);
     });
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Who wants an order no more, and where it is.
