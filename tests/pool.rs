@@ -4,13 +4,13 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU32, Ordering::*};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use multiproc::{
-    Connection, ErrorKind, Lock, Pipe, Pool, Process, Queue, Receiver, Sender, TaskError,
+    Connection, ErrorKind, Lock, Pipe, Pool, Process, Queue, Receiver, Sender, TaskError, Value,
     as_completed, current, wait_all, wait_any, worker_state,
 };
 
@@ -811,5 +811,39 @@ fn what_was_cancelled_takes_no_room() {
         }
         assert!(running.cancel());
         assert_eq!(pool.apply(square, 3).unwrap(), 9);
+    });
+}
+
+fn wait_for(event: multiproc::Event) {
+    event.wait().unwrap();
+}
+
+fn count_up(calls: Value<AtomicU64>) {
+    calls.fetch_add(1, Relaxed);
+}
+
+/// Behind a long task wait orders that its worker has got already. They are taken back, and it must
+/// not do them as well.
+#[test]
+fn what_is_taken_back_is_done_once() {
+    common::watched("pool", || {
+        let pool = Pool::new(1).unwrap();
+        for _ in 0..5 {
+            let (event, calls) = (multiproc::Event::new().unwrap(), Value::atomic(0_u64).unwrap());
+            // So many that the worker is fast, and the line is long, when the long one comes.
+            let fast: Vec<_> = (0..2000).map(|n| pool.submit(square, n).unwrap()).collect();
+            let long = pool.submit(wait_for, event.clone()).unwrap();
+            let counted: Vec<_> =
+                (0..50).map(|_| pool.submit(count_up, calls.clone()).unwrap()).collect();
+            fast.into_iter().for_each(|task| _ = task.get().unwrap());
+            // Time for the work to be given ahead, and to be taken back.
+            thread::sleep(Duration::from_millis(20));
+            event.set().unwrap();
+            long.get().unwrap();
+            counted.into_iter().for_each(|task| task.get().unwrap());
+            // Behind whatever the worker had got before.
+            pool.apply(square, 1).unwrap();
+            assert_eq!(calls.load(Relaxed), 50);
+        }
     });
 }
