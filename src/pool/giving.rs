@@ -39,8 +39,8 @@ impl Minder {
                 }
                 continue;
             }
-            let number = self.next;
-            self.next += 1;
+            let Some(worker) = &mut self.worker else { continue };
+            let number = worker.number();
             wire::mind(number, Arc::clone(&work));
             if wire::minded().0 == 1 {
                 self.begin(&work);
@@ -104,8 +104,7 @@ impl Minder {
     /// long reply must not be waited for. False if it was not given.
     fn give_unless_full(&mut self, work: Arc<dyn Work>) -> bool {
         let Some(worker) = &mut self.worker else { return false };
-        let number = self.next;
-        self.next += 1;
+        let number = worker.number();
         wire::mind(number, Arc::clone(&work));
         let Err(refused) = worker.connection.try_send(Order::Out { number, work }) else {
             return true;

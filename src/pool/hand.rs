@@ -7,6 +7,8 @@ use std::time::Duration;
 use crate::channel::{Connection, Pipe};
 use crate::error::{Context, Result};
 use crate::process::{ExitStatus, Process};
+use crate::raw::Corrupt;
+use crate::raw::claim::Given;
 use crate::sys::task;
 
 use super::builder::Plan;
@@ -23,7 +25,9 @@ pub(super) struct Hand {
     body: Body,
     pub(super) connection: Connection<Order, Reply, Wire>,
     /// Which orders it has begun.
-    pub(super) claim: Claim,
+    claim: Claim,
+    /// Which it was given.
+    given: Given,
     /// How many orders it has done.
     pub(super) done: u64,
 }
@@ -48,7 +52,7 @@ impl Hand {
                 Process::builder().name(name).start_method(plan.method).kill_on_drop(true);
             Body::Process(builder.spawn(worker::process_main, (theirs, its_claim))?)
         };
-        Ok(Self { body, connection: ours, claim, done: 0 })
+        Ok(Self { body, connection: ours, claim, given: Given::new(), done: 0 })
     }
 
     pub(super) fn victim(&self) -> Option<Victim> {
@@ -56,6 +60,22 @@ impl Hand {
             Body::Process(process) => Some(Victim::new(Arc::clone(process.child()))),
             Body::Thread(_) => None,
         }
+    }
+
+    /// The number of one order more.
+    pub(super) fn number(&mut self) -> u64 {
+        self.given.number()
+    }
+
+    /// It has done an order.
+    pub(super) fn has_done(&mut self, number: u64) {
+        self.given.answered(number);
+        self.done += 1;
+    }
+
+    /// Takes back what was not begun: the lowest number of it.
+    pub(super) fn take_back(&self) -> Result<u64, Corrupt> {
+        self.given.take_back(self.claim.word())
     }
 
     /// The memory of the worker, in bytes.
@@ -66,17 +86,19 @@ impl Hand {
         }
     }
 
-    /// Waits for the end of a worker that is dead or dying, or takes it for a stranger.
-    pub(super) fn wait(self) -> (u32, ExitStatus) {
+    /// Waits for the end of a worker that is dead or dying, or takes it for a stranger: who it was,
+    /// how it ended, and the number of the first order that it had not begun.
+    pub(super) fn wait(self) -> (u32, ExitStatus, u64) {
         drop(self.connection);
-        match self.body {
+        let (pid, status) = match self.body {
             Body::Process(mut process) => {
                 let _ = process.kill();
                 let _ = process.join_timeout(FAREWELL);
                 (process.pid(), process.exit_status().unwrap_or(ExitStatus::UNKNOWN))
             }
             Body::Thread(_) => (std::process::id(), ExitStatus::UNKNOWN),
-        }
+        };
+        (pid, status, self.given.left_by_the_dead(self.claim.word()))
     }
 
     /// Tells the worker to leave, and waits until it has, or kills it.

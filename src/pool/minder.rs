@@ -25,7 +25,6 @@ pub(super) struct Minder {
     pub(super) shared: Arc<Shared>,
     pub(super) index: usize,
     pub(super) worker: Option<Hand>,
-    pub(super) next: u64,
     /// How long an order took, about.
     pub(super) pace: Duration,
     /// When the oldest order began.
@@ -36,7 +35,7 @@ impl Minder {
     pub(super) fn new(shared: &Arc<Shared>, index: usize) -> Self {
         let now = Instant::now();
         let shared = Arc::clone(shared);
-        Self { shared, index, worker: None, next: 1, pace: FAST, began: now }
+        Self { shared, index, worker: None, pace: FAST, began: now }
     }
 
     /// Whether the worker is started when it is needed.
@@ -70,9 +69,11 @@ impl Minder {
         wire::release(0);
         match (sent, heard) {
             (Err(error @ TaskError::Error(_)), _) => return Err(error),
-            (_, Heard::Reply(_, verdict)) => work.end(ended(verdict)),
+            (_, Heard::Reply(_, verdict)) => {
+                ended(verdict).into_iter().for_each(|end| work.end(end));
+            }
             _ => {
-                let (pid, status) = self.bury();
+                let (pid, status, _) = self.bury();
                 work.end(End::died(pid, status));
             }
         }
@@ -123,23 +124,7 @@ impl Minder {
             left
         };
         match self.receive(patience) {
-            Heard::Reply(number, verdict) => {
-                let Some(work) = wire::release(number) else { return };
-                work.is_with(None);
-                self.pace = (self.pace * 7 + self.began.elapsed()) / 8;
-                self.stand_still();
-                if let Some(worker) = &mut self.worker {
-                    worker.done += 1;
-                }
-                let is_condemned = self.is_condemned();
-                if is_condemned {
-                    // It was cancelled when it was done. The worker is dead or dying.
-                    self.bury();
-                } else if let (_, Some(next)) = wire::minded() {
-                    self.begin(&next);
-                }
-                self.over(work, ended(verdict));
-            }
+            Heard::Reply(number, verdict) => self.hear(number, verdict),
             Heard::Nothing if patience != left => {
                 self.take_back();
                 // The worker may be a thread, which nobody can kill: it is left alone.
@@ -152,8 +137,32 @@ impl Minder {
                 self.kill();
                 self.lose(|_, _| TaskError::TimedOut { limit });
             }
-            Heard::Death => self.lose(|pid, status| TaskError::WorkerDied { pid, status }),
+            Heard::Death => self.lose(died),
         }
+    }
+
+    /// Ends the order that a reply is about.
+    fn hear(&mut self, number: u64, verdict: Verdict) {
+        let end = ended(verdict);
+        if end.is_some() != wire::is_minded(number) {
+            // What it did was taken back from it, or it passes over what was not: its claim was
+            // written over, and it cannot be told what to do any more.
+            return self.lose(died);
+        }
+        let (Some(work), Some(end)) = (wire::release(number), end) else { return };
+        work.is_with(None);
+        self.pace = (self.pace * 7 + self.began.elapsed()) / 8;
+        self.stand_still();
+        if let Some(worker) = &mut self.worker {
+            worker.has_done(number);
+        }
+        if self.is_condemned() {
+            // It was cancelled when it was done. The worker is dead or dying.
+            self.bury();
+        } else if let (_, Some(next)) = wire::minded() {
+            self.begin(&next);
+        }
+        self.over(work, end);
     }
 
     /// Has nothing wait behind an order that takes long: another worker may be idle.
@@ -161,7 +170,8 @@ impl Minder {
         if let Some(worker) = &self.worker
             && wire::minded().0 > 1
         {
-            self.put_back(wire::release_from(worker.claim.take_back(self.next)));
+            let Ok(unbegun) = worker.take_back() else { return self.lose(died) };
+            self.put_back(wire::release_from(unbegun));
             if let (1, Some(only)) = wire::minded() {
                 let victim = lock(&self.shared.victims[self.index]).clone();
                 only.is_with(victim.map(|victim| Arc::new(victim) as Arc<dyn Kill>));
@@ -169,19 +179,18 @@ impl Minder {
         }
     }
 
-    /// The worker is gone: its oldest order with it, the others go back into the line.
-    fn lose(&mut self, cause: impl FnOnce(u32, ExitStatus) -> TaskError) {
+    /// The worker is gone: what it had begun with it, the others go back into the line.
+    pub(super) fn lose(&mut self, cause: impl Fn(u32, ExitStatus) -> TaskError) {
         let is_ours = self.is_condemned();
         self.kill();
-        let claim = self.worker.as_ref().map(|worker| worker.claim.clone());
-        let (pid, status) = self.bury();
+        let (pid, status, unbegun) = self.bury();
         self.stand_still();
-        let unbegun = claim.map_or(self.next, |claim| claim.take_back(self.next));
-        let oldest = wire::oldest();
-        let mut orders = wire::release_all();
-        let is_spared = oldest.is_some_and(|oldest| oldest >= unbegun) && orders[0].is_spared();
-        if !orders.is_empty() && !is_spared {
-            let work = orders.remove(0);
+        let mut orders = wire::release_from(unbegun);
+        let mut lost = wire::release_all();
+        if lost.is_empty() && orders.first().is_some_and(|work| !work.is_spared()) {
+            lost.push(orders.remove(0));
+        }
+        for work in lost {
             work.is_with(None);
             let error = self.unwanted(&work).unwrap_or_else(|| cause(pid, status));
             self.over(work, End::Failed(error));
@@ -262,12 +271,13 @@ impl Minder {
         }
     }
 
-    /// Waits for the end of a worker that is dead or dying.
-    pub(super) fn bury(&mut self) -> (u32, ExitStatus) {
+    /// Waits for the end of a worker that is dead or dying: who it was, how it ended, and the
+    /// number of the first order that it had not begun.
+    pub(super) fn bury(&mut self) -> (u32, ExitStatus, u64) {
         *lock(&self.shared.victims[self.index]) = None;
         match self.worker.take() {
             Some(worker) => worker.wait(),
-            None => (0, ExitStatus::UNKNOWN),
+            None => (0, ExitStatus::UNKNOWN, u64::MAX),
         }
     }
 
@@ -308,12 +318,18 @@ enum Heard {
     Death,
 }
 
-fn ended(verdict: Verdict) -> End {
+/// What became of an order that a worker did. `None` if it refused it.
+fn ended(verdict: Verdict) -> Option<End> {
     match verdict {
-        Verdict::Returned => End::Returned,
-        Verdict::Panicked(panic) => End::panicked(panic),
-        Verdict::Failed(error) => End::Failed(error.into()),
+        Verdict::Returned => Some(End::Returned),
+        Verdict::Panicked(panic) => Some(End::panicked(panic)),
+        Verdict::Failed(error) => Some(End::Failed(error.into())),
+        Verdict::Refused => None,
     }
+}
+
+fn died(pid: u32, status: ExitStatus) -> TaskError {
+    TaskError::WorkerDied { pid, status }
 }
 
 /// A worker that was found dead before it got its order.

@@ -45,6 +45,8 @@ pub(super) enum Outcome {
     Returned(Box<dyn Answer>),
     Panicked(Panic),
     Failed(Error),
+    /// It was taken back before it was begun.
+    Refused,
 }
 
 /// What a worker says of a task.
@@ -54,6 +56,7 @@ pub(super) enum Verdict {
     Returned,
     Panicked(Panic),
     Failed(Error),
+    Refused,
 }
 
 impl Codec<Order> for Wire {
@@ -88,6 +91,7 @@ impl Codec<Reply> for Wire {
                 Serde::serialize(&(number, Verdict::Panicked(panic.clone())), bytes)
             }
             Outcome::Failed(error) => Serde::serialize(&(number, Failed(error)), bytes),
+            Outcome::Refused => Serde::serialize(&(number, Verdict::Refused), bytes),
         }
     }
 
@@ -156,9 +160,9 @@ pub(super) fn release_from(number: u64) -> Vec<Arc<dyn Work>> {
     })
 }
 
-/// The number of the oldest task in the notes.
-pub(super) fn oldest() -> Option<u64> {
-    MINDED.with_borrow(|minded| minded.first().map(|(number, _)| *number))
+/// Whether the task of this number is in the notes.
+pub(super) fn is_minded(number: u64) -> bool {
+    MINDED.with_borrow(|minded| minded.iter().any(|(known, _)| *known == number))
 }
 
 /// Takes all tasks from the notes, the oldest first.

@@ -69,11 +69,9 @@ pub(super) fn process_main((place, claim): (Place, Claim)) {
 pub(super) fn main(mut place: Place, claim: &Claim) {
     while let Ok(order) = place.recv() {
         let Order::In { number, task } = order else { return };
-        if !claim.begin(number) {
-            // It was taken back.
-            continue;
-        }
         let outcome = match task {
+            // It was taken back. Whoever gave it finds that out if it was not.
+            _ if !claim.begin(number) => Outcome::Refused,
             Err(cause) => Outcome::Failed(Error::new(ErrorKind::Codec, cause)),
             Ok(task) => match task() {
                 Ok(answer) => Outcome::Returned(answer),

@@ -5,6 +5,7 @@ pub(crate) mod barrier;
 pub(crate) mod bell;
 pub(crate) mod bench;
 pub(crate) mod blocks;
+pub(crate) mod claim;
 pub(crate) mod condition;
 pub(crate) mod event;
 pub(crate) mod frame;
