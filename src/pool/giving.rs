@@ -19,7 +19,7 @@ pub(super) const FAST: Duration = Duration::from_micros(200);
 const AHEAD: usize = 8;
 
 impl Minder {
-    /// Gives the worker an order; starts the worker if there is none.
+    /// Gives the worker, which has none, an order; starts the worker if there is none.
     pub(super) fn give(&mut self, work: Arc<dyn Work>) {
         // Bounded by the restart intensity.
         loop {
@@ -42,9 +42,7 @@ impl Minder {
             let Some(worker) = &mut self.worker else { continue };
             let number = worker.number();
             wire::mind(number, Arc::clone(&work));
-            if wire::minded().0 == 1 {
-                self.begin(&work);
-            }
+            self.begin(&work);
             match self.send(number, &work) {
                 Ok(()) => return,
                 Err(TaskError::WorkerDied { .. }) => {
@@ -52,10 +50,6 @@ impl Minder {
                     wire::release(number);
                     self.stand_still();
                     work.is_with(None);
-                    if wire::minded().0 > 0 {
-                        // The next reply tells of the death.
-                        return self.put_back(vec![work]);
-                    }
                     let is_ours = self.is_condemned();
                     self.bury();
                     if let Some(error) = self.unwanted(&work) {
