@@ -71,7 +71,7 @@ impl Minder {
 
     /// Gives a fast worker orders ahead of time, while more wait than others could take.
     pub(super) fn give_ahead(&mut self) {
-        while self.worker.is_some() && self.pace < FAST && wire::minded().0 < AHEAD {
+        while self.pace < FAST && (1..AHEAD).contains(&wire::minded().0) {
             let is_slow = self.began.elapsed() >= STUCK;
             if is_slow || self.shared.plan.limit.is_some() || self.is_old_soon() {
                 return;
