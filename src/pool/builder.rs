@@ -31,6 +31,7 @@ pub(super) struct Plan {
     pub(super) intensity: (usize, Duration),
     pub(super) is_lazy: bool,
     pub(super) limit: Option<Duration>,
+    pub(super) initializer_limit: Option<Duration>,
     pub(super) queue_bound: usize,
     pub(super) in_process: bool,
     pub(super) ctrl_c: bool,
@@ -139,6 +140,7 @@ impl PoolBuilder {
             intensity: (10, Duration::from_secs(1)),
             is_lazy: false,
             limit: None,
+            initializer_limit: None,
             queue_bound: usize::MAX,
             in_process: false,
             ctrl_c: false,
@@ -219,8 +221,21 @@ impl PoolBuilder {
     }
 
     /// How long a task may run. One that takes longer fails, and its worker is killed.
+    ///
+    /// The time begins when the task is given to its worker, and ends when the result is there. So
+    /// a worker that does not even read its task, because somebody has stopped it, is killed after
+    /// that time as well; the task is then given to another one, once.
     pub fn task_timeout(mut self, limit: Duration) -> Self {
         self.plan.limit = Some(limit);
+        self
+    }
+
+    /// How long the initializer of a worker may run, once its process is started. One that
+    /// takes longer has failed: its worker is killed, and [`build`](Self::build) gives a
+    /// [`Timeout`](ErrorKind::Timeout). Without this it may take as long as it likes, whatever
+    /// [`task_timeout`](Self::task_timeout) says.
+    pub fn initializer_timeout(mut self, limit: Duration) -> Self {
+        self.plan.initializer_limit = Some(limit);
         self
     }
 
@@ -261,6 +276,7 @@ impl PoolBuilder {
     /// - [`Image`](ErrorKind::Image): the initializer is not part of the program itself.
     /// - [`Worker`](ErrorKind::Worker): the initializer panicked.
     /// - [`Disconnected`](ErrorKind::Disconnected): the initializer ended its process.
+    /// - [`Timeout`](ErrorKind::Timeout): the initializer took too long.
     /// - Those of [`Process::spawn`](crate::Process::spawn).
     pub fn build(self) -> Result<Pool> {
         if let Some(error) = self.error {

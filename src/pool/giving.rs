@@ -43,7 +43,7 @@ impl Minder {
             let number = worker.number();
             wire::mind(number, Arc::clone(&work));
             self.begin(&work);
-            match self.send(number, &work) {
+            match self.send(number, &work, self.shared.plan.limit) {
                 Ok(()) => return,
                 Err(TaskError::WorkerDied { .. }) => {
                     // It had not begun.
@@ -58,6 +58,10 @@ impl Minder {
                     if self.has_died_too_often(is_ours) {
                         return self.over(work, End::Failed(why(Phase::Broken)));
                     }
+                }
+                // It does not read.
+                Err(TaskError::TimedOut { limit }) => {
+                    return self.lose(|_, _| TaskError::TimedOut { limit });
                 }
                 Err(error) => {
                     wire::release(number);
@@ -110,15 +114,24 @@ impl Minder {
         false
     }
 
-    pub(super) fn send(&mut self, number: u64, work: &Arc<dyn Work>) -> Result<(), TaskError> {
+    /// Sends an order; within `limit`, if there is one.
+    pub(super) fn send(
+        &mut self,
+        number: u64,
+        work: &Arc<dyn Work>,
+        limit: Option<Duration>,
+    ) -> Result<(), TaskError> {
         let Some(worker) = &mut self.worker else { return Err(dead()) };
         let order = Order::Out { number, work: Arc::clone(work) };
-        match worker.connection.send(order) {
-            Ok(()) => Ok(()),
-            Err(refused) => match refused.error() {
-                Some(error) => Err(Error::new(error.kind(), error.to_string()).into()),
-                None => Err(dead()),
-            },
+        let sent = match limit {
+            None => worker.connection.send(order),
+            Some(limit) => worker.connection.send_timeout(order, limit),
+        };
+        let Err(refused) = sent else { return Ok(()) };
+        match (refused.error(), limit) {
+            (Some(error), _) => Err(Error::new(error.kind(), error.to_string()).into()),
+            (None, Some(limit)) if refused.is_timeout() => Err(TaskError::TimedOut { limit }),
+            (None, _) => Err(dead()),
         }
     }
 }

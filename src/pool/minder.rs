@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::process::ExitStatus;
+use crate::sys::clock::Deadline;
 
 use super::builder::Initial;
 use super::error::TaskError;
@@ -64,20 +65,42 @@ impl Minder {
 
     fn initialize(&mut self, (work, outcome): Initial) -> Result<(), TaskError> {
         wire::mind(0, Arc::clone(&work));
-        let sent = self.send(0, &work);
-        let heard = if sent.is_ok() { self.receive(None) } else { Heard::Death };
+        let limit = self.shared.plan.initializer_limit;
+        let deadline = limit.map_or(Deadline::NEVER, Deadline::after);
+        let sent = self.send(0, &work, limit);
+        let heard = if sent.is_ok() { self.receive_first(deadline) } else { Heard::Death };
         wire::release(0);
         match (sent, heard) {
-            (Err(error @ TaskError::Error(_)), _) => return Err(error),
+            (Err(error @ (TaskError::Error(_) | TaskError::TimedOut { .. })), _) => {
+                return Err(error);
+            }
             (_, Heard::Reply(_, verdict)) => {
                 ended(verdict).into_iter().for_each(|end| work.end(end));
             }
-            _ => {
+            (_, Heard::Nothing) => {
+                let phase = self.shared.injector.phase();
+                let limit = limit.filter(|_| phase.works());
+                return Err(limit.map_or(why(phase), |limit| TaskError::TimedOut { limit }));
+            }
+            (_, Heard::Death) => {
                 let (pid, status, _) = self.bury();
                 work.end(End::died(pid, status));
             }
         }
         outcome()
+    }
+
+    /// Waits for the reply to the first order, until the deadline or the end of the pool.
+    fn receive_first(&mut self, deadline: Deadline) -> Heard {
+        loop {
+            let in_process = self.shared.plan.in_process;
+            let left =
+                if in_process { Some(deadline.left_at_most(GLANCE)) } else { deadline.left() };
+            match self.receive(left) {
+                Heard::Nothing if !deadline.is_past() && self.shared.injector.phase().works() => {}
+                heard => return heard,
+            }
+        }
     }
 
     /// Gives orders and takes replies until there are no more.
