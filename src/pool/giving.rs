@@ -26,7 +26,6 @@ impl Minder {
             if self.worker.is_none()
                 && let Err(error) = self.hire()
             {
-                self.worker = None;
                 if matches!(error, TaskError::Error(_)) {
                     return self.give_up(work, error);
                 }

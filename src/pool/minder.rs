@@ -44,8 +44,16 @@ impl Minder {
         self.shared.plan.is_lazy
     }
 
-    /// Starts the worker, and lets it run its initializer.
+    /// Starts the worker, and lets it run its initializer. There is none if that fails.
     pub(super) fn hire(&mut self) -> Result<(), TaskError> {
+        let hired = self.start();
+        if hired.is_err() {
+            self.bury();
+        }
+        hired
+    }
+
+    fn start(&mut self) -> Result<(), TaskError> {
         let worker = Hand::start(&self.shared.plan, self.index)?;
         let victim = worker.victim();
         *lock(&self.shared.victims[self.index]) = victim;
@@ -220,10 +228,18 @@ impl Minder {
         }
         self.put_back(orders);
         if self.shared.injector.phase() == Phase::Open && !self.has_died_too_often(is_ours) {
-            // Not before somebody needs it, if that is how it began.
-            if !self.shared.plan.is_lazy && self.hire().is_err() {
-                self.worker = None;
-            }
+            self.replace();
+        }
+    }
+
+    /// Starts a worker in the place of one that is gone, if somebody will need it. One that
+    /// cannot be started is as good as dead; whether there can be any, who needs it finds out.
+    fn replace(&mut self) {
+        let phase = self.shared.injector.phase();
+        let is_likely = phase == Phase::Open && !self.is_lazy();
+        let is_needed = is_likely || phase.works() && self.shared.injector.lengths().0 > 0;
+        if is_needed && self.hire().is_err() {
+            self.has_died_too_often(false);
         }
     }
 
@@ -320,9 +336,8 @@ impl Minder {
             return;
         }
         let Some(old) = self.worker.take() else { return };
-        if self.hire().is_err() {
-            self.worker = None;
-        }
+        *lock(&self.shared.victims[self.index]) = None;
+        self.replace();
         old.dismiss();
     }
 
