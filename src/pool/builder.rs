@@ -260,9 +260,10 @@ impl PoolBuilder {
     /// program goes on to its own end. The second one ends the program, as without this, unless
     /// another such pool was made in between.
     ///
-    /// While there is such a pool, a handler of the program's own for `SIGINT` is set aside.
-    /// Without this, the program ends by the signal, and its workers with it; a program that has a
-    /// handler can call [`Pool::interrupt`].
+    /// While there is such a pool, a handler of the program's own for `SIGINT` is set aside; it
+    /// comes back with the end of the last of them. One that the program sets meanwhile stays, and
+    /// the pools hear nothing any more. Without this, the program ends by the signal, and its
+    /// workers with it; a program that has a handler can call [`Pool::interrupt`].
     #[doc(alias = "KeyboardInterrupt")]
     pub fn ctrl_c(mut self, interrupts: bool) -> Self {
         self.plan.ctrl_c = interrupts;

@@ -23,7 +23,7 @@ pub(super) struct Listening(Weak<Shared>);
 /// Interrupts this pool when the signal comes.
 pub(super) fn listen(pool: &Arc<Shared>) -> Result<Listening> {
     let mut listeners = lock(&LISTENERS);
-    if let Some(signal) = &listeners.signal {
+    if let Some(signal) = &mut listeners.signal {
         // The others may have been interrupted already.
         signal.take_again().context(|| "listen to SIGINT".to_owned())?;
     } else {

@@ -1,66 +1,89 @@
-//! `SIGINT` as bytes in a pipe, as long as somebody wants it so.
+//! `SIGINT` as a number that grows, as long as somebody wants it so.
 #![allow(unsafe_code)]
 
-use std::io::{self, Read};
+use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use nix::fcntl::OFlag;
+use super::futex;
 
-/// Nobody wants to hear of it.
-const NOBODY: i32 = -1;
-
-/// Where the handler writes.
-static EAR: AtomicI32 = AtomicI32::new(NOBODY);
+/// How many signals were heard. A word, and no fd: it is there as long as a handler may run, and a
+/// forked child has one of its own.
+static HEARD: AtomicU32 = AtomicU32::new(0);
 
 /// Takes `SIGINT` instead of whoever took it before. One at a time.
 pub(crate) struct Interrupts {
     before: libc::sigaction,
-    _ear: OwnedFd,
+    is_over: Arc<AtomicBool>,
 }
 
-/// Reads the signals that came.
-pub(crate) struct Signals(std::fs::File);
+/// Hears of the signals that come.
+pub(crate) struct Signals {
+    seen: u32,
+    is_over: Arc<AtomicBool>,
+}
 
 impl Signals {
     /// Waits for a signal. False when there will be none.
     pub(crate) fn wait(&mut self) -> bool {
         // Not bounded, but it waits.
         loop {
-            match self.0.read(&mut [0]) {
-                Ok(count) => return count == 1,
-                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return false,
+            // Acquire: pairs with the Release in `tell`, in front of which the end is said.
+            let heard = HEARD.load(Ordering::Acquire);
+            if heard != self.seen {
+                self.seen = heard;
+                return !self.is_over.load(Ordering::Relaxed);
             }
+            futex::wait(&HEARD, heard, None);
         }
     }
 }
 
+/// Wakes all who listen.
+fn tell() {
+    // Release: see `Signals::wait`.
+    HEARD.fetch_add(1, Ordering::Release);
+    futex::wake(&HEARD, i32::MAX);
+}
+
 extern "C" fn note(_signal: libc::c_int) {
-    // Relaxed: set before the handler is, and a number all the same.
-    let ear = EAR.load(Ordering::Relaxed);
-    // SAFETY: errno is the thread's; write(2) may be called in a handler; a number that is no fd
-    // any more is refused.
-    unsafe {
-        let errno = *libc::__errno_location();
-        libc::write(ear, [1_u8].as_ptr().cast(), 1);
-        *libc::__errno_location() = errno;
-    }
+    // SAFETY: errno is the thread's.
+    let errno = unsafe { *libc::__errno_location() };
+    // An atomic and a system call: what a handler may do.
+    tell();
+    // SAFETY: as above.
+    unsafe { *libc::__errno_location() = errno };
 }
 
 impl Interrupts {
     /// Takes over, for the first signal; the next one ends the program, as it would have.
     pub(crate) fn take() -> io::Result<(Self, Signals)> {
-        let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
-        EAR.store(write.as_raw_fd(), Ordering::Relaxed);
-        Ok((Self { before: handle()?, _ear: write }, Signals(read.into())))
+        // Relaxed: what comes from now on is heard.
+        let seen = HEARD.load(Ordering::Relaxed);
+        let is_over = Arc::new(AtomicBool::new(false));
+        let signals = Signals { seen, is_over: Arc::clone(&is_over) };
+        Ok((Self { before: handle()?, is_over }, signals))
     }
 
-    /// Takes the next signal, too, if there was one.
-    pub(crate) fn take_again(&self) -> io::Result<()> {
-        handle().map(drop)
+    /// Takes the next signal, too, if there was one, or somebody else has taken it over.
+    pub(crate) fn take_again(&mut self) -> io::Result<()> {
+        let before = handle()?;
+        if !is_ours(&before) && !is_spent(&before) {
+            self.before = before;
+        }
+        Ok(())
     }
+}
+
+/// Whether this is what `handle` makes of `SIGINT`.
+fn is_ours(action: &libc::sigaction) -> bool {
+    action.sa_sigaction == note as extern "C" fn(libc::c_int) as libc::sighandler_t
+}
+
+/// Whether this is what the kernel makes of it as it comes.
+fn is_spent(action: &libc::sigaction) -> bool {
+    action.sa_sigaction == libc::SIG_DFL
 }
 
 /// Has the next `SIGINT` noted. What was done with it before.
@@ -69,9 +92,16 @@ fn handle() -> io::Result<libc::sigaction> {
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = note as extern "C" fn(libc::c_int) as libc::sighandler_t;
     action.sa_flags = libc::SA_RESTART | libc::SA_RESETHAND;
+    exchange(Some(&action))
+}
+
+/// What is done with `SIGINT`; from now on, if there is one, this.
+fn exchange(action: Option<&libc::sigaction>) -> io::Result<libc::sigaction> {
+    let action = action.map_or(std::ptr::null(), std::ptr::from_ref);
     let mut before = MaybeUninit::uninit();
-    // SAFETY: both are valid for the call, and the handler does what a handler may.
-    let done = unsafe { libc::sigaction(libc::SIGINT, &raw const action, before.as_mut_ptr()) };
+    // SAFETY: both are valid for the call, or null. A handler is `note`, which does what a handler
+    // may, or one that the kernel gave us.
+    let done = unsafe { libc::sigaction(libc::SIGINT, action, before.as_mut_ptr()) };
     if done < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -81,8 +111,12 @@ fn handle() -> io::Result<libc::sigaction> {
 
 impl Drop for Interrupts {
     fn drop(&mut self) {
-        // SAFETY: what the kernel gave us is what it gets back. The pipe is closed after this.
-        unsafe { libc::sigaction(libc::SIGINT, &raw const self.before, std::ptr::null_mut()) };
-        EAR.store(NOBODY, Ordering::Relaxed);
+        // A handler that the program has set meanwhile stays.
+        if exchange(None).is_ok_and(|now| is_ours(&now) || is_spent(&now)) {
+            let _ = exchange(Some(&self.before));
+        }
+        // Relaxed: ordered by the Release in `tell`.
+        self.is_over.store(true, Ordering::Relaxed);
+        tell();
     }
 }
