@@ -269,7 +269,6 @@ impl Pool {
 
 /// The life of a pool's thread.
 fn mind(mut minder: Minder, cpu: Option<usize>, report: &mpsc::Sender<Result<(), TaskError>>) {
-    let _ = system::block_interrupts();
     if let Some(cpu) = cpu {
         let _ = system::set_affinity(&system::only_cpu(cpu));
     }

@@ -67,7 +67,7 @@ pub(crate) fn ignore_interrupts() {
 }
 
 /// Keeps `SIGINT` from the calling thread, and from the processes that it starts until they choose
-/// otherwise.
+/// otherwise. Gives the mask that it had.
 pub(crate) fn block_interrupts() -> io::Result<u64> {
     replace_signal_mask(signal_mask()? | signal_bit(libc::SIGINT))
 }
