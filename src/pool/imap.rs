@@ -3,15 +3,18 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::iter::FusedIterator;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::sys::clock::Deadline;
+
 use super::Pool;
 use super::error::TaskError;
 use super::task::Task;
+use super::work::Work;
 
 /// So many inputs for each worker are taken ahead of the results that were asked for.
 const WINDOW_A_WORKER: usize = 4;
@@ -41,7 +44,8 @@ impl Pool {
         I: IntoIterator<Item = A>,
     {
         let window = self.workers() * WINDOW_A_WORKER;
-        Imap { pool: self, f, inputs: inputs.into_iter().fuse(), window, tasks: VecDeque::new() }
+        let source = Source::new(self, f, inputs.into_iter());
+        Imap { source, window, tasks: VecDeque::new() }
     }
 
     /// As [`imap`](Self::imap), but the results come as they are ready, each with the number of its
@@ -58,9 +62,7 @@ impl Pool {
     {
         let (sender, ended) = mpsc::channel();
         ImapUnordered {
-            pool: self,
-            f,
-            inputs: inputs.into_iter().fuse(),
+            source: Source::new(self, f, inputs.into_iter()),
             window: self.workers() * WINDOW_A_WORKER,
             next: 0,
             tasks: Vec::new(),
@@ -70,14 +72,65 @@ impl Pool {
     }
 }
 
+/// Makes tasks of inputs, as there is room for them.
+struct Source<'a, A, R, I> {
+    pool: &'a Pool,
+    f: fn(A) -> R,
+    inputs: std::iter::Fuse<I>,
+    /// For this one there was no room yet.
+    held: Option<(Task<R>, Arc<dyn Work>)>,
+}
+
+impl<'a, A, R, I> Source<'a, A, R, I>
+where
+    A: Serialize + DeserializeOwned + Send + 'static,
+    R: Serialize + DeserializeOwned + Send + 'static,
+    I: Iterator<Item = A>,
+{
+    fn new(pool: &'a Pool, f: fn(A) -> R, inputs: I) -> Self {
+        Self { pool, f, inputs: inputs.fuse(), held: None }
+    }
+
+    /// The next task, once it is in the line. `None` if there was no room for it until the
+    /// deadline, or there is no more input.
+    fn next_until(&mut self, deadline: Deadline) -> Option<Result<Task<R>, TaskError>> {
+        let held = match self.held.take() {
+            Some(held) => Ok(held),
+            None => self.pool.prepare(self.f, self.inputs.next()?),
+        };
+        let (task, work) = match held {
+            Ok(held) => held,
+            Err(error) => return Some(Err(error.into())),
+        };
+        match self.pool.push_until(&work, deadline) {
+            Ok(true) => Some(Ok(task)),
+            Ok(false) => {
+                self.held = Some((task, work));
+                None
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+impl<A, R, I: Iterator<Item = A>> Source<'_, A, R, I> {
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        plus(self.inputs.size_hint(), usize::from(self.held.is_some()))
+    }
+}
+
+/// Until when to wait for room for one more, if so many tasks are in the line or done: where there
+/// is a result to wait for, that is what is waited for.
+fn patience(ahead: usize, deadline: Deadline) -> Deadline {
+    if ahead == 0 { deadline } else { Deadline::after(Duration::ZERO) }
+}
+
 /// Results in the order of the inputs; made by [`Pool::imap`].
 ///
 /// Dropped, it cancels what nobody will ask for.
 #[must_use = "nothing is done before a result is asked for"]
 pub struct Imap<'a, A, R, I> {
-    pool: &'a Pool,
-    f: fn(A) -> R,
-    inputs: std::iter::Fuse<I>,
+    source: Source<'a, A, R, I>,
     window: usize,
     tasks: VecDeque<Result<Task<R>, TaskError>>,
 }
@@ -94,27 +147,31 @@ where
         self
     }
 
-    fn fill(&mut self) {
+    fn fill(&mut self, deadline: Deadline) {
         while self.tasks.len() < self.window
-            && let Some(input) = self.inputs.next()
+            && let Some(task) = self.source.next_until(patience(self.tasks.len(), deadline))
         {
-            let task = self.pool.submit(self.f, input).map_err(TaskError::from);
             self.tasks.push_back(task);
         }
     }
 
-    /// The next result, if it comes before `timeout` is over.
+    /// The next result, if it comes before `timeout` is over. How long the inputs take to be made
+    /// is their own affair.
     ///
     /// # Errors
     /// [`TimedOut`](TaskError::TimedOut) if it does not; it can be asked for again.
     pub fn next_timeout(&mut self, timeout: Duration) -> Option<Result<R, TaskError>> {
-        self.fill();
-        if let Ok(task) = self.tasks.front()?
-            && !task.wait_timeout(timeout)
-        {
+        let deadline = Deadline::after(timeout);
+        self.fill(deadline);
+        let is_ready = match self.tasks.front() {
+            Some(Ok(task)) => task.wait_timeout(deadline.left().unwrap_or(Duration::MAX)),
+            Some(Err(_)) => true,
+            None => self.source.held.is_none(),
+        };
+        if !is_ready {
             return Some(Err(TaskError::TimedOut { limit: timeout }));
         }
-        self.next()
+        Some(self.tasks.pop_front()?.and_then(Task::get))
     }
 }
 
@@ -127,12 +184,12 @@ where
     type Item = Result<R, TaskError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.fill();
+        self.fill(Deadline::NEVER);
         Some(self.tasks.pop_front()?.and_then(Task::get))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        plus(self.inputs.size_hint(), self.tasks.len())
+        plus(self.source.size_hint(), self.tasks.len())
     }
 }
 
@@ -175,9 +232,7 @@ impl<A, R, I> fmt::Debug for Imap<'_, A, R, I> {
 /// Dropped, it cancels what nobody will ask for.
 #[must_use = "nothing is done before a result is asked for"]
 pub struct ImapUnordered<'a, A, R, I> {
-    pool: &'a Pool,
-    f: fn(A) -> R,
-    inputs: std::iter::Fuse<I>,
+    source: Source<'a, A, R, I>,
     window: usize,
     /// The number of the next input.
     next: usize,
@@ -201,17 +256,18 @@ where
     /// Takes inputs ahead; the error of one that was not taken.
     fn fill(&mut self) -> Option<(usize, TaskError)> {
         while self.tasks.len() < self.window
-            && let Some(input) = self.inputs.next()
+            && let patience = patience(self.tasks.len(), Deadline::NEVER)
+            && let Some(task) = self.source.next_until(patience)
         {
             let number = self.next;
             self.next += 1;
-            match self.pool.submit(self.f, input) {
+            match task {
                 Ok(task) => {
                     let sender = self.sender.clone();
                     task.on_done(move |_| _ = sender.send(number));
                     self.tasks.push((number, task));
                 }
-                Err(error) => return Some((number, error.into())),
+                Err(error) => return Some((number, error)),
             }
         }
         None
@@ -240,7 +296,7 @@ where
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        plus(self.inputs.size_hint(), self.tasks.len())
+        plus(self.source.size_hint(), self.tasks.len())
     }
 }
 

@@ -97,8 +97,9 @@ impl Injector {
         self.line().phase
     }
 
-    /// Puts an order at the end of the line, waiting for room. The phase, if it is not taken.
-    pub(super) fn push(&self, work: Arc<dyn Work>) -> Result<(), Phase> {
+    /// Puts an order at the end of the line, waiting for room until the deadline. False if there
+    /// was none; the phase, if it is not taken at all.
+    pub(super) fn push(&self, work: &Arc<dyn Work>, deadline: Deadline) -> Result<bool, Phase> {
         let mut line = self.line();
         while line.phase == Phase::Open && line.waiting.len() >= self.bound {
             let unwanted = line.take_unwanted();
@@ -108,17 +109,34 @@ impl Injector {
                 line = self.line();
                 continue;
             }
+            if deadline.is_past() {
+                return Ok(false);
+            }
             // Who cancels tells nobody, so it is looked for.
-            let waited = self.emptied.wait_timeout(line, GLANCE);
+            let waited = self.emptied.wait_timeout(line, deadline.left_at_most(GLANCE));
             line = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         if line.phase != Phase::Open {
             return Err(line.phase);
         }
-        line.waiting.push_back(work);
+        self.append(line, work);
+        Ok(true)
+    }
+
+    /// As [`push`](Self::push), for who must not wait: there is room for it.
+    pub(super) fn push_beyond(&self, work: &Arc<dyn Work>) -> Result<(), Phase> {
+        let line = self.line();
+        if line.phase != Phase::Open {
+            return Err(line.phase);
+        }
+        self.append(line, work);
+        Ok(())
+    }
+
+    fn append(&self, mut line: MutexGuard<'_, Line>, work: &Arc<dyn Work>) {
+        line.waiting.push_back(Arc::clone(work));
         drop(line);
         self.filled.notify_one();
-        Ok(())
     }
 
     /// Puts orders back to the front, in this order: they were taken and not begun. Gives them back

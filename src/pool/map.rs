@@ -36,7 +36,13 @@ impl Pool {
         A: Serialize + DeserializeOwned + Send + 'static,
         R: Serialize + DeserializeOwned + Send + 'static,
     {
-        self.map_async(f, inputs)?.get()
+        let inputs: Vec<A> = inputs.into_iter().collect();
+        let chunk = self.good_chunk(inputs.len());
+        self.map_chunks(f, inputs, chunk)?.get()
+    }
+
+    fn good_chunk(&self, inputs: usize) -> usize {
+        inputs.div_ceil(self.workers() * CHUNKS_A_WORKER).max(1)
     }
 
     /// As [`map`](Self::map), without waiting.
@@ -54,8 +60,8 @@ impl Pool {
         R: Serialize + DeserializeOwned + Send + 'static,
     {
         let inputs: Vec<A> = inputs.into_iter().collect();
-        let chunk = inputs.len().div_ceil(self.workers() * CHUNKS_A_WORKER).max(1);
-        self.map_chunks(f, inputs, chunk)
+        let chunk = self.good_chunk(inputs.len());
+        Ok(self.map_chunks(f, inputs, chunk)?)
     }
 
     /// As [`map`](Self::map), in chunks of `chunk` inputs, at least one.
@@ -76,13 +82,18 @@ impl Pool {
         self.map_chunks(f, inputs.into_iter().collect(), chunk.max(1))?.get()
     }
 
-    fn map_chunks<A, R>(&self, f: fn(A) -> R, inputs: Vec<A>, chunk: usize) -> Result<Task<Vec<R>>>
+    fn map_chunks<A, R>(
+        &self,
+        f: fn(A) -> R,
+        inputs: Vec<A>,
+        chunk: usize,
+    ) -> Result<Task<Vec<R>>, TaskError>
     where
         A: Serialize + DeserializeOwned + Send + 'static,
         R: Serialize + DeserializeOwned + Send + 'static,
     {
         let entry = entry::many(f)?;
-        let core = Core::new();
+        let core = Core::new(self.shared.identity);
         let gather = Arc::new(Gather {
             results: Mutex::new((0..inputs.len()).map(|_| None).collect()),
             left: Mutex::new(inputs.len()),

@@ -27,6 +27,7 @@ mod worker;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle, ThreadId};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -155,7 +156,8 @@ impl Pool {
 
     /// Gives a worker `f(args)` to do, when there is one for it.
     ///
-    /// Waits only if the pool was made with a [`queue_bound`](PoolBuilder::queue_bound).
+    /// Waits only if the pool was made with a [`queue_bound`](PoolBuilder::queue_bound), and not in
+    /// a callback of one of its tasks.
     ///
     /// # Errors
     /// - [`Misuse`](ErrorKind::Misuse): the pool was closed.
@@ -167,26 +169,57 @@ impl Pool {
         A: Serialize + DeserializeOwned + Send + 'static,
         R: Serialize + DeserializeOwned + Send + 'static,
     {
-        let core = Core::new();
-        let call = Call::new(entry::one(f)?, args, &core);
+        Ok(self.submit_or_end(f, args)?)
+    }
+
+    fn submit_or_end<A, R>(&self, f: fn(A) -> R, args: A) -> Result<Task<R>, TaskError>
+    where
+        A: Serialize + DeserializeOwned + Send + 'static,
+        R: Serialize + DeserializeOwned + Send + 'static,
+    {
+        let (task, call) = self.prepare(f, args)?;
         self.push(call)?;
-        Ok(Task::new(core))
+        Ok(task)
+    }
+
+    /// A task, and the order that is still to be put into the line.
+    fn prepare<A, R>(&self, f: fn(A) -> R, args: A) -> Result<(Task<R>, Arc<dyn Work>)>
+    where
+        A: Serialize + DeserializeOwned + Send + 'static,
+        R: Serialize + DeserializeOwned + Send + 'static,
+    {
+        let core = Core::new(self.shared.identity);
+        let call = Call::new(entry::one(f)?, args, &core);
+        Ok((Task::new(core), call))
     }
 
     /// Has a worker do `f(args)`, and waits for the result.
     ///
     /// # Errors
-    /// Those of [`submit`](Self::submit) and of [`Task::get`].
+    /// Those of [`submit`](Self::submit), as a [`TaskError`], and of [`Task::get`].
     pub fn apply<A, R>(&self, f: fn(A) -> R, args: A) -> Result<R, TaskError>
     where
         A: Serialize + DeserializeOwned + Send + 'static,
         R: Serialize + DeserializeOwned + Send + 'static,
     {
-        self.submit(f, args)?.get()
+        self.submit_or_end(f, args)?.get()
     }
 
-    fn push(&self, work: Arc<dyn Work>) -> Result<()> {
-        self.shared.injector.push(work).map_err(refusal)
+    /// Puts an order into the line, waiting for room; in a callback, without.
+    fn push(&self, work: Arc<dyn Work>) -> Result<(), TaskError> {
+        self.push_until(&work, Deadline::NEVER).map(drop)
+    }
+
+    /// Puts an order into the line if there is room before the deadline. Whether there was.
+    fn push_until(&self, work: &Arc<dyn Work>, deadline: Deadline) -> Result<bool, TaskError> {
+        let injector = &self.shared.injector;
+        let pushed = if self.shared.identity.is_minded_here() {
+            // Who would make room may be this thread.
+            injector.push_beyond(work).map(|()| true)
+        } else {
+            injector.push(work, deadline)
+        };
+        pushed.map_err(refusal)
     }
 
     /// Takes in no more tasks. Those that there are will be done.
@@ -197,13 +230,19 @@ impl Pool {
     /// Waits until everything is done and all workers have left.
     ///
     /// # Errors
-    /// [`Misuse`](ErrorKind::Misuse) if the pool is not closed: it would never end.
+    /// [`Misuse`](ErrorKind::Misuse) if the pool is not closed: it would never end. Also in a
+    /// callback of one of its tasks, while there are others to be done.
     pub fn join(&self) -> Result<()> {
         if self.shared.injector.phase() == Phase::Open {
             let what = "join a pool that still takes in tasks: call `close` or `terminate` first";
             return Err(Error::new(ErrorKind::Misuse, what));
         }
-        self.shared.injector.drain(Deadline::NEVER);
+        let is_minder = self.shared.identity.is_minded_here();
+        let deadline = if is_minder { Deadline::after(Duration::ZERO) } else { Deadline::NEVER };
+        if !self.shared.injector.drain(deadline) {
+            let what = "join a pool in a callback of one of its tasks, before the others are done";
+            return Err(Error::new(ErrorKind::Misuse, what));
+        }
         self.leave();
         Ok(())
     }
@@ -269,6 +308,7 @@ impl Pool {
 
 /// The life of a pool's thread.
 fn mind(mut minder: Minder, cpu: Option<usize>, report: &mpsc::Sender<Result<(), TaskError>>) {
+    minder.shared.identity.mind();
     if let Some(cpu) = cpu {
         let _ = system::set_affinity(&system::only_cpu(cpu));
     }
@@ -287,16 +327,12 @@ fn cpus() -> Vec<usize> {
     (0..words.len() * 64).filter(is_set).collect()
 }
 
-fn refusal(phase: Phase) -> Error {
-    match phase {
-        Phase::Open | Phase::Closed => {
-            Error::new(ErrorKind::Misuse, "submit a task to a pool that was closed")
-        }
-        Phase::Broken => shared::why(phase).into(),
-        Phase::Terminated | Phase::Interrupted => {
-            Error::new(ErrorKind::Disconnected, "submit a task to a pool that has ended")
-        }
+/// Why a pool takes no task.
+fn refusal(phase: Phase) -> TaskError {
+    if phase.works() {
+        return Error::new(ErrorKind::Misuse, "submit a task to a pool that was closed").into();
     }
+    shared::why(phase)
 }
 
 #[cold]

@@ -1,6 +1,7 @@
 //! What the threads of a pool share: the plan, the line, and whom to kill.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,8 +14,37 @@ use super::error::TaskError;
 use super::injector::{Injector, Phase};
 use super::work::{End, Kill, finish};
 
+/// Which of the pools that this process has had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity(usize);
+
+thread_local! {
+    /// The pool that this thread is a minder of.
+    static MINDS: Cell<Option<Identity>> = const { Cell::new(None) };
+}
+
+impl Identity {
+    pub(super) fn new() -> Self {
+        static POOLS: AtomicUsize = AtomicUsize::new(0);
+        // Relaxed: a number that nobody else has.
+        Self(POOLS.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// This thread is a minder of this pool, for good.
+    pub(super) fn mind(self) {
+        MINDS.set(Some(self));
+    }
+
+    /// Whether this thread is a minder of this pool, and so runs a callback of one of its tasks:
+    /// it must not wait for what it may have to do itself.
+    pub(super) fn is_minded_here(self) -> bool {
+        MINDS.get() == Some(self)
+    }
+}
+
 /// What all minders of a pool share.
 pub(super) struct Shared {
+    pub(super) identity: Identity,
     pub(super) plan: Plan,
     pub(super) injector: Injector,
     /// The process of each worker, to be killed.
@@ -64,6 +94,7 @@ impl Shared {
     pub(super) fn new(plan: Plan) -> Self {
         let workers = plan.workers;
         Self {
+            identity: Identity::new(),
             injector: Injector::new(plan.queue_bound),
             plan,
             victims: (0..workers).map(|_| Mutex::default()).collect(),

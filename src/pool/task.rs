@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind};
 use crate::sys::clock::Deadline;
 
 use super::error::TaskError;
-use super::shared::lock;
+use super::shared::{Identity, lock};
 use super::work::{Cancel, quietly};
 
 /// What came of a task.
@@ -50,14 +50,21 @@ pub(super) struct Core<R> {
     state: Mutex<State<R>>,
     changed: Condvar,
     cancel: Mutex<Option<Weak<dyn Cancel>>>,
+    pool: Identity,
 }
 
 struct State<R> {
     phase: Phase<R>,
     succeeded: bool,
-    callbacks: Vec<Callback<R>>,
+    callbacks: Vec<(Ticket, Callback<R>)>,
+    /// Of the next callback.
+    ticket: Ticket,
     waker: Option<Waker>,
 }
+
+/// Names a callback of a task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ticket(u64);
 
 enum Phase<R> {
     /// The task is not over.
@@ -71,14 +78,27 @@ enum Phase<R> {
 }
 
 impl<R> Core<R> {
-    pub(super) fn new() -> Arc<Self> {
-        let state =
-            State { phase: Phase::Open, succeeded: false, callbacks: Vec::new(), waker: None };
+    /// A task of this pool.
+    pub(super) fn new(pool: Identity) -> Arc<Self> {
+        let state = State {
+            phase: Phase::Open,
+            succeeded: false,
+            callbacks: Vec::new(),
+            ticket: Ticket::default(),
+            waker: None,
+        };
         Arc::new(Self {
             state: Mutex::new(state),
             changed: Condvar::new(),
             cancel: Mutex::new(None),
+            pool,
         })
+    }
+
+    /// How many callbacks wait for the end.
+    #[cfg(test)]
+    pub(super) fn callbacks(&self) -> usize {
+        lock(&self.state).callbacks.len()
     }
 
     /// By whom the task can be cancelled.
@@ -113,7 +133,7 @@ impl<R> Core<R> {
                 return;
             }
             drop(state);
-            callbacks.into_iter().for_each(|callback| call(callback, &outcome));
+            callbacks.into_iter().for_each(|(_, callback)| call(callback, &outcome));
         }
     }
 }
@@ -149,11 +169,13 @@ impl<R> Task<R> {
     /// Waits for the end of the task, and gives what its function returned.
     ///
     /// # Errors
-    /// A [`TaskError`] if the function did not return, or its result did not arrive.
+    /// - A [`TaskError`] if the function did not return, or its result did not arrive.
+    /// - [`Misuse`](ErrorKind::Misuse) in a callback of a task of the same pool, see
+    ///   [`on_done`](Self::on_done), if this one is not over.
     #[doc(alias = "result")]
     pub fn get(self) -> Result<R, TaskError> {
         self.wait_until(Deadline::NEVER);
-        lock(&self.core.state).take().unwrap_or_else(|| Err(taken()))
+        lock(&self.core.state).take().unwrap_or_else(|| Err(in_a_callback().into()))
     }
 
     /// Waits for the end of the task, but not longer than `timeout`; `None` if it is not over.
@@ -170,8 +192,13 @@ impl<R> Task<R> {
     }
 
     /// Waits for the end of the task, whatever it is.
+    ///
+    /// # Panics
+    /// In a callback of a task of the same pool, see [`on_done`](Self::on_done), if this one is not
+    /// over.
     pub fn wait(&self) {
-        self.wait_until(Deadline::NEVER);
+        let is_over = self.wait_until(Deadline::NEVER);
+        assert!(is_over, "{}", in_a_callback());
     }
 
     /// Waits for the end of the task, but not longer than `timeout`. Whether it is over.
@@ -179,10 +206,12 @@ impl<R> Task<R> {
         self.wait_until(Deadline::after(timeout))
     }
 
+    /// Whether the task is over, by then. Does not wait for ever in a callback.
     fn wait_until(&self, deadline: Deadline) -> bool {
         let mut state = lock(&self.core.state);
         while !state.is_over() {
             let waited = match deadline.left() {
+                None if self.core.pool.is_minded_here() => return false,
                 None => self.core.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(left) if left.is_zero() => return false,
                 Some(left) => {
@@ -222,26 +251,53 @@ impl<R> Task<R> {
     /// Has `callback` called with the outcome: by a thread of the pool when the task ends, or at
     /// once if it has ended. No lock is held meanwhile; a panic in it is caught and forgotten.
     ///
-    /// It comes before anybody gets the result, so it should be short, and must not wait for other
-    /// tasks of the pool: it may be in the thread that would serve them. If somebody has the result
-    /// already, see [`get_timeout`](Self::get_timeout), it is shown an error that says so.
+    /// It comes before anybody gets the result, so it should be short, and cannot wait for other
+    /// tasks of the pool: it may be in the thread that would serve them. [`get`](Self::get) says so
+    /// there, instead of waiting for ever. If somebody has the result already, see
+    /// [`get_timeout`](Self::get_timeout), it is shown an error that says so.
     #[doc(alias = "callback")]
     #[doc(alias = "error_callback")]
     #[doc(alias = "add_done_callback")]
     pub fn on_done(&self, callback: impl FnOnce(&Result<R, TaskError>) + Send + 'static) {
+        self.hear(Box::new(callback));
+    }
+
+    /// As [`on_done`](Self::on_done). The ticket by which the callback can be taken out again.
+    pub(super) fn hear(&self, callback: Callback<R>) -> Ticket {
         let mut state = lock(&self.core.state);
+        let ticket = state.ticket;
         if let Phase::Taken = state.phase {
             drop(state);
-            return call(Box::new(callback), &Err(taken()));
+            call(callback, &Err(taken()));
+            return ticket;
         }
-        state.callbacks.push(Box::new(callback));
+        state.ticket = Ticket(ticket.0 + 1);
+        state.callbacks.push((ticket, callback));
         if let Phase::Over(_) = state.phase
             && let Phase::Over(outcome) = std::mem::replace(&mut state.phase, Phase::Shown)
         {
             drop(state);
             self.core.show(outcome);
         }
+        ticket
     }
+
+    /// Takes out a callback, if it was not called.
+    pub(super) fn hear_no_more(&self, ticket: Ticket) {
+        let mut state = lock(&self.core.state);
+        if let Some(at) = state.callbacks.iter().position(|(known, _)| *known == ticket) {
+            let callback = state.callbacks.remove(at);
+            // What it has is dropped outside of the lock.
+            drop(state);
+            drop(callback);
+        }
+    }
+}
+
+#[cold]
+fn in_a_callback() -> Error {
+    let what = "wait in a callback of a pool for another task of it, which may never be done";
+    Error::new(ErrorKind::Misuse, what)
 }
 
 #[cold]

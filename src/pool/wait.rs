@@ -75,16 +75,19 @@ impl<R> ExactSizeIterator for AsCompleted<R> {}
 pub fn wait_any<R: 'static>(tasks: &[Task<R>], timeout: Duration) -> Option<usize> {
     let deadline = Deadline::after(timeout);
     let (sender, ended) = mpsc::channel();
-    for (index, task) in tasks.iter().enumerate() {
+    let hear = |(index, task): (usize, &Task<R>)| {
         let sender = sender.clone();
-        task.on_done(move |_| _ = sender.send(index));
-    }
+        task.hear(Box::new(move |_| _ = sender.send(index)))
+    };
+    let tickets: Vec<_> = tasks.iter().enumerate().map(hear).collect();
     drop(sender);
-    match deadline.left() {
+    let first = match deadline.left() {
         None => ended.recv().ok(),
         Some(left) => ended.recv_timeout(left).ok(),
-    }
-    .inspect(|&index| tasks[index].wait())
+    };
+    tasks.iter().zip(tickets).for_each(|(task, ticket)| task.hear_no_more(ticket));
+    // Callbacks of others may still look at it.
+    first.inspect(|&index| _ = tasks[index].wait_timeout(Duration::MAX))
 }
 
 /// Waits until all of the tasks are over, but not longer than `timeout`. Whether they are.
@@ -92,4 +95,26 @@ pub fn wait_any<R: 'static>(tasks: &[Task<R>], timeout: Duration) -> Option<usiz
 pub fn wait_all<R>(tasks: &[Task<R>], timeout: Duration) -> bool {
     let deadline = Deadline::after(timeout);
     tasks.iter().all(|task| task.wait_timeout(deadline.left().unwrap_or(Duration::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::shared::Identity;
+    use super::super::task::Core;
+    use super::*;
+
+    #[test]
+    fn who_waited_for_any_leaves_nothing_behind() {
+        let core = Core::<u64>::new(Identity::new());
+        let task = Task::new(std::sync::Arc::clone(&core));
+        let (sender, heard) = mpsc::channel();
+        task.on_done(move |_| sender.send(()).unwrap());
+        for _ in 0..10 {
+            assert_eq!(wait_any(std::slice::from_ref(&task), Duration::ZERO), None);
+        }
+        assert_eq!(core.callbacks(), 1);
+        assert!(core.settle(Ok(1)));
+        assert_eq!(wait_any(std::slice::from_ref(&task), Duration::ZERO), Some(0));
+        heard.recv().unwrap();
+    }
 }
