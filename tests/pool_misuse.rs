@@ -1,0 +1,283 @@
+//! What a pool does where too much is asked of it: too soon, at the wrong place, of the stopped.
+#![allow(unsafe_code, clippy::undocumented_unsafe_blocks, reason = "stops and signals processes")]
+
+mod common;
+
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering::*};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use multiproc::{ErrorKind, Event, Pool, Task, TaskError, Value};
+
+fn square(n: u64) -> u64 {
+    n * n
+}
+
+fn for_ever<T>(_: T) -> T {
+    loop {
+        thread::park();
+    }
+}
+
+fn length(bytes: Vec<u8>) -> usize {
+    bytes.len()
+}
+
+fn wait_for(event: Event) {
+    event.wait().unwrap();
+}
+
+fn count_up(calls: Value<AtomicU64>) {
+    calls.fetch_add(1, Relaxed);
+}
+
+fn well_if_set(event: Event) {
+    assert!(event.is_set());
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A pool of one worker, which is busy, and whose line is full.
+fn full() -> (Pool, [Task<u64>; 2]) {
+    let pool = Pool::builder().workers(1).queue_bound(1).build().unwrap();
+    let running = pool.submit(for_ever, 0).unwrap();
+    common::until(|| pool.stats().running == 1);
+    let queued = pool.submit(for_ever, 0).unwrap();
+    (pool, [running, queued])
+}
+
+#[test]
+fn imap_waits_for_room_only_as_long_as_it_may() {
+    common::watched("imap_waits_for_room_only_as_long_as_it_may", || {
+        let (pool, others) = full();
+        let mut results = pool.imap(square, 0..5_u64);
+        for _ in 0..2 {
+            let late = results.next_timeout(Duration::from_millis(20)).unwrap();
+            assert!(matches!(late, Err(TaskError::TimedOut { .. })), "{late:?}");
+            assert_eq!(results.size_hint(), (5, Some(5)));
+        }
+        others.iter().for_each(|task| assert!(task.cancel()));
+        assert_eq!(results.next_timeout(PATIENCE).unwrap().unwrap(), 0);
+        let rest: Vec<u64> = results.map(Result::unwrap).collect();
+        assert_eq!(rest, [1, 4, 9, 16]);
+        let mut all: Vec<_> = pool.imap_unordered(square, 0..5).map(|(n, _)| n).collect();
+        all.sort_unstable();
+        assert_eq!(all, [0, 1, 2, 3, 4]);
+    });
+}
+
+#[test]
+fn who_waits_for_room_hears_why_the_pool_ended() {
+    common::watched("who_waits_for_room_hears_why_the_pool_ended", || {
+        for is_interrupted in [true, false] {
+            let (pool, _others) = full();
+            let (map, apply, submit) = thread::scope(|scope| {
+                let map = scope.spawn(|| pool.map(square, 0..9).unwrap_err());
+                let apply = scope.spawn(|| pool.apply(square, 1).unwrap_err());
+                let submit = scope.spawn(|| pool.submit(square, 1).unwrap_err());
+                // Time for the work to get stuck; earlier must do as well.
+                thread::sleep(Duration::from_millis(50));
+                if is_interrupted {
+                    pool.interrupt()
+                } else {
+                    pool.terminate()
+                }
+                (map.join().unwrap(), apply.join().unwrap(), submit.join().unwrap())
+            });
+            for error in [map, apply] {
+                match error {
+                    TaskError::Interrupted => assert!(is_interrupted),
+                    TaskError::Terminated => assert!(!is_interrupted),
+                    other => panic!("{other:?}"),
+                }
+            }
+            assert_eq!(submit.kind(), ErrorKind::Disconnected);
+        }
+    });
+}
+
+/// Calls `act` in a callback of a pool, and gives what it says.
+fn in_a_callback<T: Send + 'static>(
+    pool: &Arc<Pool>,
+    act: impl FnOnce(Arc<Pool>) -> T + Send + 'static,
+) -> T {
+    let (say, said) = mpsc::channel();
+    let there = Arc::clone(pool);
+    let event = Event::new().unwrap();
+    let task = pool.submit(wait_for, event.clone()).unwrap();
+    task.on_done(move |_| say.send(act(there)).unwrap());
+    event.set().unwrap();
+    said.recv_timeout(PATIENCE).unwrap()
+}
+
+#[test]
+fn a_callback_does_not_wait_for_its_own_pool() {
+    common::watched("a_callback_does_not_wait_for_its_own_pool", || {
+        let pool = Arc::new(Pool::new(1).unwrap());
+        let error = in_a_callback(&pool, |pool| pool.apply(square, 3).unwrap_err());
+        assert!(matches!(&error, TaskError::Error(cause) if cause.kind() == ErrorKind::Misuse));
+        let has_panicked = in_a_callback(&pool, |pool| {
+            let task = pool.submit(square, 3).unwrap();
+            let waited = std::panic::AssertUnwindSafe(|| task.wait());
+            std::panic::catch_unwind(waited).is_err()
+        });
+        assert!(has_panicked);
+        // For another one it may.
+        let other = Pool::new(1).unwrap();
+        assert_eq!(in_a_callback(&pool, move |_| other.apply(square, 4).unwrap()), 16);
+        assert_eq!(pool.apply(square, 3).unwrap(), 9);
+    });
+}
+
+#[test]
+fn a_callback_does_not_wait_for_room() {
+    common::watched("a_callback_does_not_wait_for_room", || {
+        let pool = Arc::new(Pool::builder().workers(1).queue_bound(1).build().unwrap());
+        let tasks = in_a_callback(&pool, |pool| {
+            (0..5).map(|n| pool.submit(square, n).unwrap()).collect::<Vec<_>>()
+        });
+        for (n, task) in (0..).zip(tasks) {
+            assert_eq!(task.get().unwrap(), n * n);
+        }
+    });
+}
+
+#[test]
+fn a_callback_does_not_join_what_it_has_to_do() {
+    common::watched("a_callback_does_not_join_what_it_has_to_do", || {
+        let pool = Arc::new(Pool::new(1).unwrap());
+        let (error, task) = in_a_callback(&pool, |pool| {
+            let task = pool.submit(square, 5).unwrap();
+            pool.close();
+            (pool.join().unwrap_err(), task)
+        });
+        assert_eq!(error.kind(), ErrorKind::Misuse);
+        assert_eq!(task.get().unwrap(), 25);
+        pool.join().unwrap();
+    });
+}
+
+#[test]
+fn a_worker_that_does_not_read_is_replaced() {
+    common::watched("a_worker_that_does_not_read_is_replaced", || {
+        let pool = Pool::builder().workers(1).task_timeout(Duration::from_secs(1));
+        let pool = pool.build().unwrap();
+        let pids = pool.pids();
+        unsafe { libc::kill(pids[0] as i32, libc::SIGSTOP) };
+        // More than the pipe takes.
+        assert_eq!(pool.apply(length, vec![7; 1 << 20]).unwrap(), 1 << 20);
+        assert_ne!(pool.pids(), pids);
+    });
+}
+
+#[test]
+fn an_initializer_that_takes_too_long_is_an_error() {
+    common::watched("an_initializer_that_takes_too_long_is_an_error", || {
+        for in_process in [false, true] {
+            let pool = Pool::builder().workers(2).in_process(in_process);
+            let pool = pool.initializer_timeout(Duration::from_millis(50)).initializer(for_ever, 0);
+            assert_eq!(pool.build().unwrap_err().kind(), ErrorKind::Timeout);
+        }
+        let pool = Pool::builder().workers(1).initializer_timeout(PATIENCE);
+        let pool = pool.initializer(square, 3).build().unwrap();
+        assert_eq!(pool.apply(square, 3).unwrap(), 9);
+    });
+}
+
+#[test]
+fn a_lazy_pool_replaces_no_worker_before_it_is_needed() {
+    common::watched("a_lazy_pool_replaces_no_worker_before_it_is_needed", || {
+        let pool = Pool::builder().workers(1).lazy(true).tasks_per_worker(1).build().unwrap();
+        for n in 0..3 {
+            assert_eq!(pool.apply(square, n).unwrap(), n * n);
+            common::until(|| pool.pids().is_empty());
+        }
+        assert_eq!(pool.stats().restarted, 0);
+    });
+}
+
+#[test]
+fn a_closed_pool_starts_no_worker_for_nothing() {
+    common::watched("a_closed_pool_starts_no_worker_for_nothing", || {
+        let (calls, event) = (Value::atomic(0_u64).unwrap(), Event::new().unwrap());
+        let pool = Pool::builder().workers(1).tasks_per_worker(1);
+        let pool = pool.initializer(count_up, calls.clone()).build().unwrap();
+        let task = pool.submit(wait_for, event.clone()).unwrap();
+        pool.close();
+        event.set().unwrap();
+        pool.join().unwrap();
+        task.get().unwrap();
+        assert_eq!(calls.load(Relaxed), 1);
+    });
+}
+
+#[test]
+fn a_replacement_that_fails_is_counted() {
+    common::watched("a_replacement_that_fails_is_counted", || {
+        let event = Event::new().unwrap();
+        event.set().unwrap();
+        let pool = Pool::builder().workers(1).tasks_per_worker(1).restarts(0, PATIENCE);
+        let pool = pool.initializer(well_if_set, event.clone()).build().unwrap();
+        event.clear().unwrap();
+        assert_eq!(pool.apply(square, 3).unwrap(), 9);
+        common::until(|| pool.stats().restarted == 1);
+        common::until(|| pool.submit(square, 1).is_err());
+    });
+}
+
+fn handler() -> usize {
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    assert_eq!(unsafe { libc::sigaction(libc::SIGINT, std::ptr::null(), &raw mut action) }, 0);
+    action.sa_sigaction
+}
+
+extern "C" fn first(_: libc::c_int) {}
+
+extern "C" fn second(_: libc::c_int) {}
+
+fn handlers_are_left(_: ()) {
+    let pool = || Pool::builder().workers(1).ctrl_c(true).build().unwrap();
+    let (one, two) = (first as extern "C" fn(_), second as extern "C" fn(_));
+    let (one, two) = (one as libc::sighandler_t, two as libc::sighandler_t);
+    unsafe { libc::signal(libc::SIGINT, one) };
+    drop(pool());
+    assert_eq!(handler(), one);
+    // Interrupted, and put back all the same.
+    let listening = pool();
+    unsafe { libc::kill(libc::getpid(), libc::SIGINT) };
+    common::until(|| listening.submit(square, 1).is_err());
+    drop(listening);
+    assert_eq!(handler(), one);
+    // Set meanwhile.
+    let listening = pool();
+    unsafe { libc::signal(libc::SIGINT, two) };
+    drop(listening);
+    assert_eq!(handler(), two);
+    // Set between two pools.
+    let listening = pool();
+    unsafe { libc::signal(libc::SIGINT, one) };
+    let another = pool();
+    drop((listening, another));
+    assert_eq!(handler(), one);
+}
+
+#[test]
+fn a_handler_of_the_program_is_left_alone() {
+    common::alone("a_handler_of_the_program_is_left_alone", handlers_are_left);
+}
+
+#[test]
+fn a_command_of_a_callback_can_be_interrupted() {
+    common::watched("a_command_of_a_callback_can_be_interrupted", || {
+        let pool = Arc::new(Pool::new(1).unwrap());
+        let said = in_a_callback(&pool, |_| {
+            Command::new("grep").args(["SigBlk", "/proc/self/status"]).output().unwrap()
+        });
+        let said = String::from_utf8(said.stdout).unwrap();
+        let blocked = said.split_whitespace().nth(1).unwrap();
+        let blocked = u64::from_str_radix(blocked, 16).unwrap();
+        assert_eq!(blocked >> (libc::SIGINT - 1) & 1, 0, "{said}");
+    });
+}
