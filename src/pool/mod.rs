@@ -1,9 +1,9 @@
 //! Room 8: a pool of worker processes.
 //!
-//! The pool has one line of orders ([`injector`]) and a thread for each worker ([`minder`]), which
-//! takes an order from the line, sends it over a pipe that it shares with nobody else, and waits
-//! for the reply. So no worker and no task is in another's way: a worker that dies takes along the
-//! one task that it was at. A worker is a loop ([`worker`]); what crosses is in [`wire`].
+//! The pool has one [`line`] of orders ([`injector`]) and a thread for each worker ([`minder`]),
+//! which takes an order from the line, sends it over a pipe that it shares with nobody else, and
+//! waits for the reply. So no worker and no task is in another's way: a worker that dies takes
+//! along the one task that it was at. A worker is a loop ([`worker`]); what crosses is in [`wire`].
 
 mod builder;
 mod claim;
@@ -14,6 +14,7 @@ mod hand;
 mod imap;
 mod injector;
 mod interrupt;
+mod line;
 mod map;
 mod minder;
 mod shared;
@@ -215,7 +216,7 @@ impl Pool {
         let injector = &self.shared.injector;
         let pushed = if self.shared.identity.is_minded_here() {
             // Who would make room may be this thread.
-            injector.push_beyond(work).map(|()| true)
+            injector.push_beyond(Arc::clone(work)).map(|()| true)
         } else {
             injector.push(work, deadline)
         };

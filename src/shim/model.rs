@@ -5,12 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use loom::sync::{Condvar, Mutex};
 use loom::thread::ThreadId;
 
 use super::Ordering;
 
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64};
+pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
 
 /// The step that this run leaves out or weakens, from the environment.
 fn chosen() -> Option<&'static str> {

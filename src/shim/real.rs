@@ -14,6 +14,7 @@ pub(crate) use std::sync::atomic::{
     AtomicI8, AtomicI16, AtomicI32, AtomicI64, AtomicIsize, AtomicU8, AtomicU16, AtomicU32,
     AtomicU64, AtomicUsize,
 };
+pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
 
 /// An ordering and the label of the edge it is one end of: its partner carries the same label.
 ///

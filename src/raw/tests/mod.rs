@@ -16,6 +16,7 @@ mod loom_condition;
 mod loom_event;
 mod loom_frame;
 mod loom_lane;
+mod loom_line;
 mod loom_mutex;
 mod loom_ranges;
 mod loom_rwlock;

@@ -1,0 +1,227 @@
+//! The line of a pool: who waits for an order, for room for one, or for the end.
+//!
+//! It knows nothing of what an order is, so that a model can have it as it is.
+
+use std::collections::VecDeque;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use crate::shim::{Condvar, Mutex, MutexGuard, mutant};
+use crate::sys::clock::Deadline;
+
+/// How often who waits for room looks for what was cancelled.
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// What becomes of a pool's tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Open,
+    /// No more is taken in; what there is is done.
+    Closed,
+    /// What is not done will not be.
+    Terminated,
+    /// As `Terminated`, because of a signal.
+    Interrupted,
+    /// As `Terminated`, because workers die as fast as they are started.
+    Broken,
+}
+
+impl Phase {
+    /// Whether what waits is still to be done.
+    pub(super) fn works(self) -> bool {
+        matches!(self, Self::Open | Self::Closed)
+    }
+}
+
+struct State<T> {
+    waiting: VecDeque<T>,
+    phase: Phase,
+    /// How many orders were taken out and are not over.
+    running: usize,
+}
+
+/// Orders that wait, and how many are being done.
+pub(super) struct Line<T> {
+    state: Mutex<State<T>>,
+    /// Something waits, or the phase changed.
+    filled: Condvar,
+    /// There is room, or the phase changed.
+    emptied: Condvar,
+    bound: usize,
+}
+
+impl<T> State<T> {
+    /// Takes out what nobody wants.
+    fn take_unwanted(&mut self, is_unwanted: impl FnMut(&T) -> bool) -> VecDeque<T> {
+        let (unwanted, waiting) =
+            std::mem::take(&mut self.waiting).into_iter().partition(is_unwanted);
+        self.waiting = waiting;
+        unwanted
+    }
+}
+
+impl<T> Line<T> {
+    /// A line in which `bound` orders may wait.
+    pub(super) fn new(bound: usize) -> Self {
+        let state = State { waiting: VecDeque::new(), phase: Phase::Open, running: 0 };
+        Self { state: Mutex::new(state), filled: Condvar::new(), emptied: Condvar::new(), bound }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        // Nothing of the user's runs under this lock, so a panic leaves it whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.lock().phase
+    }
+
+    /// Puts an order at the end of the line, waiting for room until the deadline. False if there
+    /// was none; the phase, if it is not taken at all. While there is no room, what is unwanted is
+    /// discarded.
+    pub(super) fn push(
+        &self,
+        order: T,
+        deadline: Deadline,
+        is_unwanted: impl Fn(&T) -> bool,
+        discard: impl Fn(VecDeque<T>),
+    ) -> Result<bool, Phase> {
+        let mut state = self.lock();
+        while state.phase == Phase::Open && state.waiting.len() >= self.bound {
+            let unwanted = state.take_unwanted(&is_unwanted);
+            if !unwanted.is_empty() {
+                drop(state);
+                discard(unwanted);
+                state = self.lock();
+                continue;
+            }
+            if deadline.is_past() {
+                return Ok(false);
+            }
+            // Who cancels tells nobody, so it is looked for.
+            let waited = self.emptied.wait_timeout(state, deadline.left_at_most(GLANCE));
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        self.append(state, order).map(|()| true)
+    }
+
+    /// As [`push`](Self::push), for who must not wait: there is room for it.
+    pub(super) fn push_beyond(&self, order: T) -> Result<(), Phase> {
+        self.append(self.lock(), order)
+    }
+
+    fn append(&self, mut state: MutexGuard<'_, State<T>>, order: T) -> Result<(), Phase> {
+        if state.phase != Phase::Open {
+            return Err(state.phase);
+        }
+        state.waiting.push_back(order);
+        drop(state);
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// Puts orders back to the front, in this order: they were taken and not begun. Gives them back
+    /// if they are not to be done any more.
+    #[must_use]
+    pub(super) fn put_back(&self, orders: Vec<T>) -> Vec<T> {
+        let mut state = self.lock();
+        state.running -= orders.len();
+        if !state.phase.works() {
+            drop(state);
+            self.emptied.notify_all();
+            return orders;
+        }
+        orders.into_iter().rev().for_each(|order| state.waiting.push_front(order));
+        drop(state);
+        if !mutant("line-put-back") {
+            self.filled.notify_all();
+        }
+        Vec::new()
+    }
+
+    /// Takes the next order, waiting for one. `None` when there will be none.
+    pub(super) fn pop(&self) -> Option<T> {
+        let mut state = self.lock();
+        loop {
+            if !state.phase.works() {
+                return None;
+            }
+            if let Some(order) = state.waiting.pop_front() {
+                state.running += 1;
+                drop(state);
+                if !mutant("line-room") {
+                    self.emptied.notify_one();
+                }
+                return Some(order);
+            }
+            // What others run may be put back.
+            if state.phase == Phase::Closed && (state.running == 0 || mutant("line-leave")) {
+                return None;
+            }
+            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Takes one order more, if so many wait that nobody is idle without it.
+    pub(super) fn pop_spare(&self, workers: usize) -> Option<T> {
+        let mut state = self.lock();
+        if !state.phase.works() || state.waiting.len() < workers {
+            return None;
+        }
+        let order = state.waiting.pop_front()?;
+        state.running += 1;
+        drop(state);
+        self.emptied.notify_one();
+        Some(order)
+    }
+
+    /// An order that was taken is about to be over.
+    pub(super) fn over(&self) {
+        let mut state = self.lock();
+        state.running -= 1;
+        let is_last = state.phase != Phase::Open && state.running == 0;
+        drop(state);
+        if is_last && !mutant("line-last") {
+            self.filled.notify_all();
+            self.emptied.notify_all();
+        }
+    }
+
+    /// Goes on to a later phase. What waited, if it is not to be done any more.
+    pub(super) fn enter(&self, phase: Phase) -> VecDeque<T> {
+        let mut state = self.lock();
+        if state.phase.works() && state.phase != phase {
+            state.phase = phase;
+        }
+        let dropped =
+            if state.phase.works() { VecDeque::new() } else { std::mem::take(&mut state.waiting) };
+        drop(state);
+        if !mutant("line-enter") {
+            self.filled.notify_all();
+            self.emptied.notify_all();
+        }
+        dropped
+    }
+
+    /// Waits until nothing waits or runs, or the deadline.
+    pub(super) fn drain(&self, deadline: Deadline) -> bool {
+        let mut state = self.lock();
+        while state.running > 0 || state.phase.works() && !state.waiting.is_empty() {
+            state = match deadline.left() {
+                None => self.emptied.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(left) if left.is_zero() => return false,
+                Some(left) => {
+                    let waited = self.emptied.wait_timeout(state, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        true
+    }
+
+    /// How many orders wait, and how many run.
+    pub(super) fn lengths(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.waiting.len(), state.running)
+    }
+}
