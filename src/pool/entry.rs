@@ -22,8 +22,15 @@ pub(super) trait Answer: Send {
 
 impl<R: Serialize + Send> Answer for R {
     fn encode(&self, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
-        Serde::serialize(self, bytes)
+        Serde::serialize(self, bytes).map_err(|cause| not_encoded::<R>("the result", &cause))
     }
+}
+
+/// Why a value of the user's does not travel, and which.
+#[cold]
+pub(super) fn not_encoded<T>(role: &str, cause: &CodecError) -> CodecError {
+    let name = std::any::type_name::<T>();
+    format!("encode a {name}, {role} of a task: {cause}").into()
 }
 
 /// A task whose arguments are there.

@@ -113,6 +113,14 @@ fn contained<T>(act: impl FnOnce() -> Result<T, CodecError>) -> Result<T, CodecE
     entry::caught(act).unwrap_or_else(|panic| Err(panic.to_string().into()))
 }
 
+/// Why an order or a reply was not sent. Nobody but us knows it as a message, so that is left out.
+#[cold]
+pub(super) fn not_sent(error: &Error) -> Error {
+    let source = std::error::Error::source(error);
+    let what = source.map_or_else(|| error.to_string(), ToString::to_string);
+    Error::new(error.kind(), what)
+}
+
 /// A borrowed [`Verdict::Failed`].
 struct Failed<'a>(&'a Error);
 

@@ -12,6 +12,7 @@ use crate::process::entry::Entry;
 use crate::process::{ExitStatus, Panic};
 use crate::transfer::codec::{CodecError, Serde};
 
+use super::entry::not_encoded;
 use super::error::TaskError;
 use super::shared::lock;
 use super::task::Core;
@@ -181,7 +182,8 @@ where
 
     fn encode(&self, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
         match &*lock(&self.arguments) {
-            Some(arguments) => Serde::serialize(arguments, bytes),
+            Some(arguments) => Serde::serialize(arguments, bytes)
+                .map_err(|cause| not_encoded::<A>("the argument", &cause)),
             None => Err("a task that is over".into()),
         }
     }
@@ -270,7 +272,8 @@ where
 
     fn encode(&self, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
         match &*lock(&self.items) {
-            Some(items) => Serde::serialize(items, bytes),
+            Some(items) => Serde::serialize(items, bytes)
+                .map_err(|cause| not_encoded::<Vec<A>>("arguments", &cause)),
             None => Err("a task that is over".into()),
         }
     }

@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind};
 use crate::sys::task;
 
 use super::claim::Claim;
-use super::wire::{Order, Outcome, Reply, Wire};
+use super::wire::{Order, Outcome, Reply, Wire, not_sent};
 
 /// The worker's end of its pipe.
 pub(super) type Place = Connection<Reply, Order, Wire>;
@@ -80,7 +80,7 @@ pub(super) fn main(mut place: Place, claim: &Claim) {
         };
         let Err(refused) = place.send(Reply::Out { number, outcome }) else { continue };
         let Some(error) = refused.error() else { return };
-        let why = Outcome::Failed(Error::new(error.kind(), error.to_string()));
+        let why = Outcome::Failed(not_sent(error));
         if place.send(Reply::Out { number, outcome: why }).is_err() {
             return;
         }
