@@ -3,13 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::Error;
-
 use super::error::TaskError;
 use super::injector::Phase;
 use super::minder::{Minder, STUCK, dead};
 use super::shared::why;
-use super::wire::{self, Order};
+use super::wire::{self, Order, not_sent};
 use super::work::{End, Work};
 
 /// A worker that is so fast gets its next order before it has asked.
@@ -30,6 +28,7 @@ impl Minder {
                     return self.give_up(work, error);
                 }
                 // The initializer has failed where it had done well before.
+                self.shared.injector.count_restart();
                 if let Some(error) = self.unwanted(&work) {
                     return self.over(work, End::Failed(error));
                 }
@@ -51,6 +50,7 @@ impl Minder {
                     work.is_with(None);
                     let is_ours = self.is_condemned();
                     self.bury();
+                    self.shared.injector.count_restart();
                     if let Some(error) = self.unwanted(&work) {
                         return self.over(work, End::Failed(error));
                     }
@@ -128,7 +128,7 @@ impl Minder {
         };
         let Err(refused) = sent else { return Ok(()) };
         match (refused.error(), limit) {
-            (Some(error), _) => Err(Error::new(error.kind(), error.to_string()).into()),
+            (Some(error), _) => Err(not_sent(error).into()),
             (None, Some(limit)) if refused.is_timeout() => Err(TaskError::TimedOut { limit }),
             (None, _) => Err(dead()),
         }

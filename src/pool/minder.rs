@@ -221,6 +221,10 @@ impl Minder {
         if lost.is_empty() && orders.first().is_some_and(|work| !work.is_spared()) {
             lost.push(orders.remove(0));
         }
+        if self.shared.injector.phase() == Phase::Open {
+            // Before anybody hears of it.
+            self.shared.injector.count_restart();
+        }
         for work in lost {
             work.is_with(None);
             let error = self.unwanted(&work).unwrap_or_else(|| cause(pid, status));
@@ -239,6 +243,7 @@ impl Minder {
         let is_likely = phase == Phase::Open && !self.is_lazy();
         let is_needed = is_likely || phase.works() && self.shared.injector.lengths().0 > 0;
         if is_needed && self.hire().is_err() {
+            self.shared.injector.count_restart();
             self.has_died_too_often(false);
         }
     }
@@ -259,10 +264,9 @@ impl Minder {
         work.is_cancelled().then_some(TaskError::Cancelled)
     }
 
-    /// Counts the death of a worker, unless it `is_ours`: cancelled or timed out, which says
-    /// nothing about those that come after it.
+    /// Whether this death of a worker was one too many. One that `is_ours`, cancelled or timed out,
+    /// says nothing about those that come after it.
     pub(super) fn has_died_too_often(&self, is_ours: bool) -> bool {
-        self.shared.injector.count_restart();
         let is_too_much = !is_ours && self.shared.is_too_much();
         if is_too_much {
             self.shared.stop(Phase::Broken);
