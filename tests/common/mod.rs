@@ -2,6 +2,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses some of it")]
 #![allow(unsafe_code, clippy::undocumented_unsafe_blocks, reason = "tests look at the kernel")]
 
+pub mod tasks;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};

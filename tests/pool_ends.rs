@@ -1,0 +1,174 @@
+//! A pool ends when it is told to, by whomever, and leaves nobody behind.
+#![allow(unsafe_code, clippy::undocumented_unsafe_blocks, reason = "kills processes")]
+
+mod common;
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use multiproc::{Pool, Process, TaskError};
+
+use common::tasks::{for_ever, pid_after, square};
+
+/// In a process of its own, as `SIGINT` is a process's.
+fn interrupted(_: ()) -> (usize, bool) {
+    let pool = Pool::builder().workers(2).ctrl_c(true).build().unwrap();
+    let tasks: Vec<_> = (0..5).map(|_| pool.submit(for_ever, ()).unwrap()).collect();
+    for pid in pool.pids().into_iter().chain([std::process::id()]) {
+        // A terminal would tell all of them.
+        unsafe { libc::kill(pid as i32, libc::SIGINT) };
+    }
+    let ends = tasks.into_iter().map(|task| task.get().unwrap_err());
+    let count = ends.filter(|end| matches!(end, TaskError::Interrupted)).count();
+    pool.join().unwrap();
+    (count, pool.pids().is_empty())
+}
+
+#[test]
+fn o6_ctrl_c_interrupts_a_pool_that_asks_for_it() {
+    let _watchdog = common::watchdog("pool_ends");
+    let mut process = Process::spawn(interrupted, ()).unwrap();
+    let result = process.join_timeout(Duration::from_secs(60)).unwrap();
+    assert_eq!(result, Some((5, true)));
+}
+
+#[test]
+fn workers_take_no_notice_of_ctrl_c() {
+    let _watchdog = common::watchdog("pool_ends");
+    let pool = Pool::new(2).unwrap();
+    for pid in pool.pids() {
+        unsafe { libc::kill(pid as i32, libc::SIGINT) };
+    }
+    assert_eq!(pool.map(square, 0..10).unwrap().len(), 10);
+    assert_eq!(pool.stats().restarted, 0);
+}
+
+#[test]
+fn a_dropped_pool_leaves_nobody() {
+    let _watchdog = common::watchdog("pool_ends");
+    let pool = Pool::new(3).unwrap();
+    let pids = pool.pids();
+    let tasks: Vec<_> = (0..9).map(|_| pool.submit(for_ever, ()).unwrap()).collect();
+    drop(pool);
+    for task in tasks {
+        assert!(matches!(task.get(), Err(TaskError::Terminated)));
+    }
+    for pid in pids {
+        assert!(!std::path::Path::new(&format!("/proc/{pid}/stat")).exists(), "{pid} is alive");
+    }
+}
+
+static SLOW: std::sync::Mutex<Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>> =
+    std::sync::Mutex::new(None);
+
+#[derive(serde::Deserialize)]
+struct SlowAndBad;
+
+impl serde::Serialize for SlowAndBad {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        if let Some((begun, go)) = SLOW.lock().unwrap().take() {
+            begun.send(()).unwrap();
+            go.recv().unwrap();
+        }
+        Err(serde::ser::Error::custom("no"))
+    }
+}
+
+fn take_slow(_: SlowAndBad) {}
+
+#[test]
+fn an_order_put_back_after_the_end_is_ended() {
+    common::watched("pool_ends", || {
+        let pool = Pool::builder().workers(1).in_process(true).build().unwrap();
+        for n in 0..200 {
+            pool.apply(square, n).unwrap();
+        }
+        let (begun, has_begun) = mpsc::channel();
+        let (go, goes) = mpsc::channel();
+        *SLOW.lock().unwrap() = Some((begun, goes));
+        let (free, freed) = mpsc::channel::<()>();
+        let first = pool.submit(square, 1).unwrap();
+        first.on_done(move |_| freed.recv().unwrap());
+        let before = pool.submit(pid_after, Duration::from_millis(50)).unwrap();
+        let task = pool.submit(take_slow, SlowAndBad).unwrap();
+        free.send(()).unwrap();
+        has_begun.recv_timeout(Duration::from_secs(5)).unwrap();
+        pool.terminate();
+        go.send(()).unwrap();
+        before.wait();
+        assert!(task.wait_timeout(Duration::from_secs(5)), "{:?}", pool.stats());
+    });
+}
+
+#[test]
+fn all_who_join_wait_for_the_end() {
+    common::watched("pool_ends", || {
+        let pool = Pool::new(1).unwrap();
+        let (free, freed) = mpsc::channel::<()>();
+        let task = pool.submit(pid_after, Duration::from_millis(50)).unwrap();
+        task.on_done(move |_| _ = freed.recv());
+        pool.close();
+        let (joined, joins) = mpsc::channel();
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    pool.join().unwrap();
+                    joined.send(task.is_ready()).unwrap();
+                });
+            }
+            let early = joins.recv_timeout(Duration::from_millis(500));
+            free.send(()).unwrap();
+            assert!(early.is_err(), "joined before the end");
+        });
+    });
+}
+
+fn interrupted_twice(_: ()) -> bool {
+    let first = Pool::builder().workers(1).ctrl_c(true).build().unwrap();
+    let task = first.submit(for_ever, ()).unwrap();
+    unsafe { libc::kill(libc::getpid(), libc::SIGINT) };
+    task.get().unwrap_err();
+    let second = Pool::builder().workers(1).ctrl_c(true).build().unwrap();
+    let task = second.submit(for_ever, ()).unwrap();
+    unsafe { libc::kill(libc::getpid(), libc::SIGINT) };
+    matches!(task.get(), Err(TaskError::Interrupted))
+}
+
+#[test]
+fn a_pool_made_after_an_interrupt_hears_the_next() {
+    common::watched("pool_ends", || {
+        assert!(Process::spawn(interrupted_twice, ()).unwrap().join().unwrap());
+    });
+}
+
+#[test]
+fn a_pool_in_process_is_dropped_whatever_runs() {
+    common::watched("pool_ends", || {
+        let pool = Pool::builder().workers(1).in_process(true).build().unwrap();
+        let task = pool.submit(for_ever, ()).unwrap();
+        common::until(|| pool.stats().running == 1);
+        pool.terminate();
+        assert!(task.wait_timeout(Duration::from_secs(5)), "{:?}", pool.stats());
+        pool.join().unwrap();
+    });
+}
+
+#[test]
+fn a_forked_copy_of_a_pool_is_dropped_without_harm() {
+    fn body(_: ()) {
+        let pool = Pool::new(1).unwrap();
+        let pids = pool.pids();
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            drop(pool);
+            unsafe { libc::_exit(7) };
+        }
+        let mut status = 0;
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert_eq!(libc::WEXITSTATUS(status), 7);
+        assert_eq!(pool.apply(square, 3).unwrap(), 9);
+        assert_eq!(pool.pids(), pids);
+    }
+    common::alone("pool_ends", body);
+}
