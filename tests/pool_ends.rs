@@ -3,13 +3,14 @@
 
 mod common;
 
-use std::sync::mpsc;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use multiproc::{Pool, Process, TaskError};
+use multiproc::{ErrorKind, Event, Pool, Process, Task, TaskError};
 
-use common::tasks::{for_ever, pid_after, square};
+use common::tasks::{for_ever, pid_after, square, wait_for};
 
 /// In a process of its own, as `SIGINT` is a process's.
 fn interrupted(_: ()) -> (usize, bool) {
@@ -171,4 +172,123 @@ fn a_forked_copy_of_a_pool_is_dropped_without_harm() {
         assert_eq!(pool.pids(), pids);
     }
     common::alone("pool_ends", body);
+}
+
+/// The workers of a pool, to be looked at when it is gone.
+fn watch(pool: &Pool) -> Vec<OwnedFd> {
+    pool.pids().into_iter().map(common::pidfd).collect()
+}
+
+fn assert_gone(workers: &[OwnedFd]) {
+    assert!(!workers.is_empty() && !workers.iter().any(common::is_running));
+}
+
+#[test]
+fn a_pool_dropped_by_a_panic_leaves_nobody() {
+    common::watched("pool_ends", || {
+        let (sender, receiver) = mpsc::channel();
+        let life = thread::spawn(move || {
+            let pool = Pool::new(2).unwrap();
+            let tasks = [(); 5].map(|()| pool.submit(for_ever, ()).unwrap());
+            common::until(|| pool.stats().running == 2);
+            sender.send((watch(&pool), tasks)).unwrap();
+            panic!("as it is busy");
+        });
+        assert!(life.join().is_err());
+        let (workers, tasks) = receiver.recv().unwrap();
+        assert_gone(&workers);
+        for task in tasks {
+            assert!(matches!(task.get(), Err(TaskError::Terminated)));
+        }
+    });
+}
+
+#[test]
+fn a_pool_of_stopped_workers_can_be_dropped() {
+    common::watched("pool_ends", || {
+        let pool = Pool::new(2).unwrap();
+        let workers = watch(&pool);
+        for pid in pool.pids() {
+            unsafe { libc::kill(pid as i32, libc::SIGSTOP) };
+        }
+        // More than fits into a pipe, so that the pool is stuck as it gives it.
+        let task = pool.submit(|text: String| text.len(), "x".repeat(16 << 20)).unwrap();
+        common::until(|| pool.stats().running == 1);
+        drop(pool);
+        assert_gone(&workers);
+        assert!(matches!(task.get(), Err(TaskError::Terminated)));
+    });
+}
+
+#[test]
+fn a_closed_pool_does_what_it_has() {
+    common::watched("pool_ends", || {
+        let pool = Pool::new(2).unwrap();
+        let workers = watch(&pool);
+        let event = Event::new().unwrap();
+        let gate = pool.submit(wait_for, event.clone()).unwrap();
+        let tasks: Vec<_> = (0..100).map(|n| pool.submit(square, n).unwrap()).collect();
+        pool.close();
+        assert_eq!(pool.submit(square, 1).unwrap_err().kind(), ErrorKind::Misuse);
+        assert!(pool.map(square, [1]).is_err() && pool.imap(square, [1]).next().unwrap().is_err());
+        event.set().unwrap();
+        pool.join().unwrap();
+        pool.join().unwrap();
+        assert_gone(&workers);
+        assert!(gate.is_ready() && tasks.iter().all(Task::is_ok));
+    });
+}
+
+#[test]
+fn a_terminated_pool_takes_nothing_more() {
+    common::watched("pool_ends", || {
+        let pool = Pool::new(1).unwrap();
+        let workers = watch(&pool);
+        let tasks = [(); 3].map(|()| pool.submit(for_ever, ()).unwrap());
+        pool.terminate();
+        pool.terminate();
+        assert_eq!(pool.submit(square, 1).unwrap_err().kind(), ErrorKind::Disconnected);
+        pool.close();
+        pool.join().unwrap();
+        assert_gone(&workers);
+        assert!(tasks.into_iter().all(|task| matches!(task.get(), Err(TaskError::Terminated))));
+    });
+}
+
+#[test]
+fn who_waits_for_room_hears_of_the_end() {
+    common::watched("pool_ends", || {
+        let pool = Pool::builder().workers(1).queue_bound(1).build().unwrap();
+        let running = pool.submit(for_ever, ()).unwrap();
+        common::until(|| pool.stats().running == 1);
+        let waiting = pool.submit(square, 1).unwrap();
+        thread::scope(|scope| {
+            let third = scope.spawn(|| pool.submit(square, 2).map(drop));
+            pool.interrupt();
+            assert_eq!(third.join().unwrap().unwrap_err().kind(), ErrorKind::Disconnected);
+        });
+        for error in [running.get().unwrap_err(), waiting.get().unwrap_err()] {
+            assert!(matches!(error, TaskError::Interrupted), "{error}");
+        }
+    });
+}
+
+#[test]
+fn a_callback_may_have_the_last_of_a_pool() {
+    common::watched("pool_ends", || {
+        let pool = Arc::new(Pool::new(2).unwrap());
+        let workers = watch(&pool);
+        let event = Event::new().unwrap();
+        let task = pool.submit(wait_for, event.clone()).unwrap();
+        let (sender, dropped) = mpsc::channel();
+        task.on_done(move |_| {
+            drop(pool);
+            sender.send(()).unwrap();
+        });
+        event.set().unwrap();
+        dropped.recv().unwrap();
+        task.get().unwrap();
+        let soon = Duration::from_secs(30);
+        assert!(workers.iter().all(|worker| common::ends_within(worker.as_fd(), soon)));
+    });
 }
