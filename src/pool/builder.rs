@@ -32,6 +32,7 @@ pub(super) struct Plan {
     pub(super) is_lazy: bool,
     pub(super) limit: Option<Duration>,
     pub(super) initializer_limit: Option<Duration>,
+    pub(super) retries: usize,
     pub(super) queue_bound: usize,
     pub(super) in_process: bool,
     pub(super) ctrl_c: bool,
@@ -102,6 +103,10 @@ impl<A: Serialize + Send + Sync> Work for InitWork<A> {
     fn is_spared(&self) -> bool {
         false
     }
+
+    fn is_retried(&self, _most: usize) -> bool {
+        false
+    }
 }
 
 /// How a pool is to be made; begun by [`Pool::builder`].
@@ -141,6 +146,7 @@ impl PoolBuilder {
             is_lazy: false,
             limit: None,
             initializer_limit: None,
+            retries: 0,
             queue_bound: usize::MAX,
             in_process: false,
             ctrl_c: false,
@@ -236,6 +242,39 @@ impl PoolBuilder {
     /// [`task_timeout`](Self::task_timeout) says.
     pub fn initializer_timeout(mut self, limit: Duration) -> Self {
         self.plan.initializer_limit = Some(limit);
+        self
+    }
+
+    /// How often a task is given to another worker because the one that had it died: it was killed,
+    /// or the function ended its process. 0 by default: the task fails at once with
+    /// [`TaskError::WorkerDied`], as it does after so many times.
+    ///
+    /// **Such a task runs more than once**, the first times in part, so what it changes outside of
+    /// itself must bear that. Of `map` it is the whole chunk that is done again. Tasks that panic,
+    /// take too long, or are cancelled are not given to anybody else, nor are those of
+    /// [`map_array`](Pool::map_array) and [`map_slice`](Pool::map_slice). The deaths count as
+    /// [`restarts`](Self::restarts).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::atomic::{AtomicU32, Ordering};
+    /// use multiproc::{Pool, Value};
+    ///
+    /// fn abort_once(visits: Value<AtomicU32>) -> u32 {
+    ///     if visits.fetch_add(1, Ordering::Relaxed) == 0 {
+    ///         std::process::abort();
+    ///     }
+    ///     42
+    /// }
+    ///
+    /// let pool = Pool::builder().workers(2).retries(3).build()?;
+    /// let visits = Value::atomic(0u32)?;
+    /// assert_eq!(pool.apply(abort_once, visits.clone())?, 42);
+    /// assert_eq!(visits.load(Ordering::Relaxed), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn retries(mut self, most: u32) -> Self {
+        self.plan.retries = most as usize;
         self
     }
 

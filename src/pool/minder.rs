@@ -225,12 +225,19 @@ impl Minder {
             // Before anybody hears of it.
             self.shared.injector.count_restart();
         }
+        let retries = self.shared.plan.retries;
+        let mut again = Vec::new();
         for work in lost {
             work.is_with(None);
             let error = self.unwanted(&work).unwrap_or_else(|| cause(pid, status));
-            self.over(work, End::Failed(error));
+            if error.is_worker_dead() && work.is_retried(retries) {
+                again.push(work);
+            } else {
+                self.over(work, End::Failed(error));
+            }
         }
-        self.put_back(orders);
+        again.append(&mut orders);
+        self.put_back(again);
         if self.shared.injector.phase() == Phase::Open && !self.has_died_too_often(is_ours) {
             self.replace();
         }

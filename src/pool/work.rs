@@ -1,7 +1,7 @@
 //! What a worker can be given to do: one call, or a chunk of many.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use serde::Serialize;
@@ -58,6 +58,10 @@ pub(super) trait Work: Send + Sync {
     /// Its worker died before it had begun; whether it is given to another one. Once: it may be
     /// what workers die of as they read it.
     fn is_spared(&self) -> bool;
+
+    /// Its worker died of it, or with it; whether it is given to another one, where that may happen
+    /// `most` times.
+    fn is_retried(&self, most: usize) -> bool;
 }
 
 /// Somebody who can end a worker.
@@ -93,6 +97,7 @@ pub(super) struct Leash {
     is_cancelled: AtomicBool,
     killer: Mutex<Option<Arc<dyn Kill>>>,
     was_spared: AtomicBool,
+    retries: AtomicUsize,
 }
 
 impl Leash {
@@ -107,17 +112,22 @@ impl Leash {
         }
     }
 
-    fn is_cancelled(&self) -> bool {
+    pub(super) fn is_cancelled(&self) -> bool {
         // Relaxed: who comes too early for this is seen under the lock.
         self.is_cancelled.load(Ordering::Relaxed)
     }
 
-    fn is_spared(&self) -> bool {
+    pub(super) fn is_spared(&self) -> bool {
         // Relaxed: the line orders the turns of its minders.
         !self.was_spared.swap(true, Ordering::Relaxed)
     }
 
-    fn is_with(&self, killer: Option<Arc<dyn Kill>>) {
+    pub(super) fn is_retried(&self, most: usize) -> bool {
+        // Relaxed: as above.
+        self.retries.fetch_add(1, Ordering::Relaxed) < most
+    }
+
+    pub(super) fn is_with(&self, killer: Option<Arc<dyn Kill>>) {
         let mut own = lock(&self.killer);
         if let Some(killer) = &killer
             && self.is_cancelled()
@@ -216,6 +226,10 @@ where
 
     fn is_spared(&self) -> bool {
         self.leash.is_spared()
+    }
+
+    fn is_retried(&self, most: usize) -> bool {
+        self.leash.is_retried(most)
     }
 }
 
@@ -316,5 +330,9 @@ where
 
     fn is_spared(&self) -> bool {
         self.leash.is_spared()
+    }
+
+    fn is_retried(&self, most: usize) -> bool {
+        self.leash.is_retried(most)
     }
 }
