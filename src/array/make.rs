@@ -95,6 +95,11 @@ impl<T: Data> Array<T> {
         Self::make_from(elements)
     }
 
+    /// Makes an array of `length` zeros.
+    pub(crate) fn zeros(length: usize) -> Result<Self> {
+        Self::make(length, u64::MAX, |_| ())
+    }
+
     /// Makes an array of `length` zeros that takes address space, but no memory before it is used:
     /// a page at a time, when an element in it is first read or written, and never back before the
     /// array goes.

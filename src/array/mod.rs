@@ -1,6 +1,7 @@
 //! Room 6: arrays in shared memory, with a lock for each part of them, or of atomics without one.
 
 mod atomic;
+mod block;
 mod element;
 mod guard;
 #[cfg(test)]
