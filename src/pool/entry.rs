@@ -11,8 +11,10 @@ use crate::error::Result;
 use crate::process::Panic;
 use crate::process::child::panic_of;
 use crate::process::entry::{self, Entry};
+use crate::sync::Data;
 use crate::transfer::codec::{CodecError, Serde};
 
+use super::field::Field;
 use super::worker::keep_state;
 
 /// What a task left behind, to be put into a reply.
@@ -42,6 +44,7 @@ type Thunk = fn(*const (), u64, &[u8]) -> Result<Prepared, CodecError>;
 const ONE: u64 = 0x6f6e_6500;
 const MANY: u64 = 0x6d61_6e79;
 const STATE: u64 = 0x7374_6174;
+const SHARE: u64 = 0x7368_6172;
 
 /// Names a function of one task.
 pub(super) fn one<A, R>(function: fn(A) -> R) -> Result<Entry>
@@ -72,6 +75,17 @@ where
     let thunk = state_thunk::<A, S> as Thunk as *const ();
     let signature = entry::signature::<A, S>() ^ STATE;
     Entry::with_thunk::<fn(A) -> S>(function as *const (), thunk, signature)
+}
+
+/// Names a function that an order calls for its share of the elements of an array.
+pub(super) fn share<A, R>(function: fn(A) -> R) -> Result<Entry>
+where
+    A: Data + Send + Sync,
+    R: Data + Send + Sync,
+{
+    let thunk = share_thunk::<A, R> as Thunk as *const ();
+    let signature = entry::signature::<A, R>() ^ SHARE;
+    Entry::with_thunk::<fn(A) -> R>(function as *const (), thunk, signature)
 }
 
 /// Takes the arguments of a task out of its bytes.
@@ -143,6 +157,28 @@ where
     Ok(Box::new(move || {
         keep_state(Box::new(caught(|| function(arguments))?));
         Ok(Box::new(()) as Box<dyn Answer>)
+    }))
+}
+
+#[inline(never)]
+fn share_thunk<A, R>(
+    function: *const (),
+    expected: u64,
+    bytes: &[u8],
+) -> Result<Prepared, CodecError>
+where
+    A: Data + Send + Sync,
+    R: Data + Send + Sync,
+{
+    if expected != entry::signature::<A, R>() ^ SHARE {
+        return Err(entry::mismatch().into());
+    }
+    let field: Field<A, R> = Serde::deserialize(bytes)?;
+    // SAFETY: `share` made both offsets from one `fn(A) -> R`, and the signature says so.
+    let function: fn(A) -> R = unsafe { std::mem::transmute(function) };
+    Ok(Box::new(move || {
+        let done: Result<u64> = field.work(function)?;
+        Ok(Box::new(done) as Box<dyn Answer>)
     }))
 }
 

@@ -9,6 +9,7 @@ mod builder;
 mod claim;
 mod entry;
 mod error;
+mod field;
 mod giving;
 mod hand;
 mod imap;
@@ -17,7 +18,9 @@ mod interrupt;
 mod line;
 mod map;
 mod minder;
+mod share;
 mod shared;
+mod slice;
 mod stats;
 mod task;
 mod wait;
@@ -63,9 +66,9 @@ pub const WORKERS_MAX: usize = 1000;
 /// arguments are a tuple. A worker takes one task after the other. Shared handles (pipes, locks,
 /// values) may be in arguments and results.
 ///
-/// **When a worker dies** the task that it was at fails with [`TaskError::WorkerDied`], another
-/// worker takes its place, and everything else goes on. A task that panics fails alone, with
-/// message and place.
+/// **When a worker dies** the task that it was at fails with [`TaskError::WorkerDied`], or is done
+/// again if the pool was made with [`retries`](PoolBuilder::retries); another worker takes its
+/// place, and everything else goes on. A task that panics fails alone, with message and place.
 ///
 /// Dropping a pool ends it: what is not done fails with [`TaskError::Terminated`], the workers are
 /// killed. [`close`](Self::close) and [`join`](Self::join) let everything be done first.
