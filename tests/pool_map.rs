@@ -186,6 +186,34 @@ fn a_worker_that_dies_fails_the_map_and_nothing_else() {
     });
 }
 
+/// Wherever the worker is as it dies: in the function, in a copy, or with the lock of an array.
+#[test]
+fn maps_whose_workers_are_killed_end() {
+    watched("maps_whose_workers_are_killed_end", || {
+        let pool = Pool::builder().workers(2).restarts(1000, Duration::from_secs(1));
+        let pool = pool.build().unwrap();
+        let array = Array::new(200_000, 1_u64).unwrap();
+        let mut died = 0;
+        for round in 0..100 {
+            let map = pool.map_array_async(mix, &array).unwrap();
+            if let Some(pid) = pool.pids().get(round % 2) {
+                // Where it is by then is the kernel's choice, and the round's.
+                (0..round * 5).for_each(|_| thread::yield_now());
+                unsafe { libc::kill(*pid as i32, libc::SIGKILL) };
+            }
+            match map.get() {
+                Ok(results) => assert!(results.to_vec().unwrap().iter().all(|n| *n == 4)),
+                Err(error) => {
+                    assert!(error.is_worker_dead(), "{error}");
+                    died += 1;
+                }
+            }
+        }
+        assert!(died > 0, "nobody was killed at work");
+        assert!(array.to_vec().unwrap().iter().all(|n| *n == 1));
+    });
+}
+
 #[test]
 fn a_map_of_an_array_is_cancelled() {
     watched("a_map_of_an_array_is_cancelled", || {
