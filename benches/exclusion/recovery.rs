@@ -5,36 +5,19 @@ use std::time::Duration;
 
 use multiproc::{Connection, Lock, LockError, Nothing, Pipe, Process};
 
-use crate::support::peer::watchdog;
+use crate::support::delays::Delays;
 
 pub(crate) const TITLE: &str = "From kill -9 of an owner until a survivor has the lock";
-
-/// Fewer deaths say nothing.
-const DEATHS_MIN: usize = 30;
-
-/// Longer than all deaths take. Seconds.
-const WATCHDOG: u32 = 240;
 
 type Tell<T> = Connection<T, Nothing>;
 type Hear<T> = Connection<Nothing, T>;
 
 /// Prints how long survivors of all kinds wait.
 pub(crate) fn table(rounds: usize) {
-    watchdog(WATCHDOG);
-    println!("\n### {TITLE}\n");
-    println!("| survivor | p50 | p90 | longest | deaths |");
-    println!("|---|---:|---:|---:|---:|");
-    row("the parent, which supervises", rounds, parent_survives);
-    row("a sibling, the parent supervises", rounds, sibling_survives);
-    row("a stranger, nobody supervises", rounds, stranger_survives);
-}
-
-fn row(name: &str, rounds: usize, die: fn() -> Duration) {
-    let mut times: Vec<Duration> = (0..rounds.max(DEATHS_MIN)).map(|_| die()).collect();
-    times.sort();
-    let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize];
-    let [middle, most, longest] = [0.5, 0.9, 1.0].map(at);
-    println!("| {name} | {middle:.2?} | {most:.2?} | {longest:.2?} | {} |", times.len());
+    let mut delays = Delays::new(TITLE, "survivor", "deaths");
+    delays.row("the parent, which supervises", rounds, parent_survives);
+    delays.row("a sibling, the parent supervises", rounds, sibling_survives);
+    delays.row("a stranger, nobody supervises", rounds, stranger_survives);
 }
 
 /// Nanoseconds of the clock that all processes share.

@@ -7,6 +7,7 @@
 #![allow(dead_code, unused_imports, reason = "each bench uses a part")]
 
 pub(crate) mod crew;
+pub(crate) mod delays;
 pub(crate) mod memory;
 pub(crate) mod peer;
 pub(crate) mod python;

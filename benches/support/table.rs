@@ -31,17 +31,19 @@ pub(crate) struct Contender {
     operations: f64,
     /// How long a sample takes at the least.
     sample: Duration,
-    goal: Option<Goal>,
+    goals: Vec<Goal>,
     run: Run,
 }
 
-/// What a contender is to be, beside the first one of its table.
+/// What a contender is to be.
 #[derive(Clone, Copy)]
 pub(crate) enum Goal {
-    /// At least so many times as fast.
+    /// At least so many times as fast as the first one of its table.
     Speed(f64),
-    /// At most so many times as slow.
+    /// At most so many times as slow as the first one of its table.
     Time(f64),
+    /// At most so many nanoseconds an operation.
+    Nanoseconds(f64),
 }
 
 enum Run {
@@ -55,9 +57,23 @@ impl Contender {
         Self::of(name, SAMPLE, Run::Call(Box::new(run)))
     }
 
+    /// One call an iteration, with the number of the call.
+    pub(crate) fn repeat(name: &str, mut one: impl FnMut(u64) + 'static) -> Self {
+        Self::new(name, move |iterations| {
+            let start = Instant::now();
+            (0..iterations).for_each(&mut one);
+            start.elapsed()
+        })
+    }
+
     /// Two operations an iteration, one in each direction.
     pub(crate) fn round_trip(name: &str, run: impl FnMut(u64) -> Duration + 'static) -> Self {
-        Self { operations: 2.0, ..Self::new(name, run) }
+        Self::new(name, run).of_many(2)
+    }
+
+    /// So many operations an iteration.
+    pub(crate) fn of_many(self, operations: usize) -> Self {
+        Self { operations: operations as f64, ..self }
     }
 
     /// One message an iteration, through the hands of a crew.
@@ -66,12 +82,13 @@ impl Contender {
     }
 
     fn of(name: &str, sample: Duration, run: Run) -> Self {
-        Self { name: name.to_owned(), operations: 1.0, sample, goal: None, run }
+        Self { name: name.to_owned(), operations: 1.0, sample, goals: Vec::new(), run }
     }
 
     /// States what is hoped for.
-    pub(crate) fn aiming_at(self, goal: Goal) -> Self {
-        Self { goal: Some(goal), ..self }
+    pub(crate) fn aiming_at(mut self, goal: Goal) -> Self {
+        self.goals.push(goal);
+        self
     }
 
     /// Samples that take at least as long as those of a crew.
@@ -186,23 +203,7 @@ impl Table {
     fn print_goals(&self) {
         let Some(first) = self.rows.first() else { return };
         for row in &self.rows {
-            let Some(goal) = row.contender.goal else { continue };
-            let times = row.beside(first);
-            let (ratios, bound, verb) = match goal {
-                Goal::Speed(bound) => {
-                    (times.iter().map(|time| 1.0 / time).collect(), bound, "the speed")
-                }
-                Goal::Time(bound) => (times, bound, "the time"),
-            };
-            let [q1, median, q3] = [0.25, 0.5, 0.75].map(|q| quantile(&ratios, q));
-            let (is_met, sign) = match goal {
-                Goal::Speed(_) => (bound <= median, "≥"),
-                Goal::Time(_) => (median <= bound, "≤"),
-            };
-            let (name, first) = (&row.contender.name, &first.contender.name);
-            let verdict = if is_met { "met" } else { "MISSED" };
-            print!("\n{name}: {median:.2} × {verb} of {first} ({q1:.2} to {q3:.2}); ");
-            println!("target {sign} {bound:.2}: {verdict}.");
+            row.contender.goals.iter().for_each(|goal| row.print_goal(*goal, first));
         }
     }
 
@@ -262,6 +263,26 @@ impl Row {
     /// How many times as long as `other` this took, round by round.
     fn beside(&self, other: &Row) -> Vec<f64> {
         self.times.iter().zip(&other.times).map(|(mine, theirs)| mine / theirs).collect()
+    }
+
+    fn print_goal(&self, goal: Goal, first: &Row) {
+        let times = || self.beside(first);
+        let speeds = || times().iter().map(|time| 1.0 / time).collect();
+        let name = &first.contender.name;
+        let (values, bound, unit) = match goal {
+            Goal::Speed(bound) => (speeds(), bound, format!("× the speed of {name}")),
+            Goal::Time(bound) => (times(), bound, format!("× the time of {name}")),
+            Goal::Nanoseconds(bound) => (self.kept.clone(), bound, "ns".to_owned()),
+        };
+        let [q1, median, q3] = [0.25, 0.5, 0.75].map(|q| quantile(&values, q));
+        let (is_met, sign) = match goal {
+            Goal::Speed(_) => (bound <= median, "≥"),
+            Goal::Time(_) | Goal::Nanoseconds(_) => (median <= bound, "≤"),
+        };
+        let name = &self.contender.name;
+        let verdict = if is_met { "met" } else { "MISSED" };
+        print!("\n{name}: {median:.2} {unit} ({q1:.2} to {q3:.2}); ");
+        println!("target {sign} {bound:.2}: {verdict}.");
     }
 
     /// `first` is the first contender: what the others are held against.
