@@ -3,11 +3,12 @@
 //! It knows nothing of what an order is, so that a model can have it as it is.
 
 use std::collections::VecDeque;
-use std::sync::PoisonError;
 use std::time::Duration;
 
-use crate::shim::{Condvar, Mutex, MutexGuard, mutant};
+use crate::shim::{Mutex, MutexGuard, mutant};
 use crate::sys::clock::Deadline;
+
+use super::signal::{self, Signal};
 
 /// How often who waits for room looks for what was cancelled.
 const GLANCE: Duration = Duration::from_millis(20);
@@ -44,9 +45,9 @@ struct State<T> {
 pub(super) struct Line<T> {
     state: Mutex<State<T>>,
     /// Something waits, or the phase changed.
-    filled: Condvar,
+    filled: Signal,
     /// There is room, or the phase changed.
-    emptied: Condvar,
+    emptied: Signal,
     bound: usize,
 }
 
@@ -64,12 +65,11 @@ impl<T> Line<T> {
     /// A line in which `bound` orders may wait.
     pub(super) fn new(bound: usize) -> Self {
         let state = State { waiting: VecDeque::new(), phase: Phase::Open, running: 0 };
-        Self { state: Mutex::new(state), filled: Condvar::new(), emptied: Condvar::new(), bound }
+        Self { state: Mutex::new(state), filled: Signal::new(), emptied: Signal::new(), bound }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
-        // Nothing of the user's runs under this lock, so a panic leaves it whole.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        signal::lock(&self.state)
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -99,8 +99,8 @@ impl<T> Line<T> {
                 return Ok(false);
             }
             // Who cancels tells nobody, so it is looked for.
-            let waited = self.emptied.wait_timeout(state, deadline.left_at_most(GLANCE));
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let glance = Deadline::after(deadline.left_at_most(GLANCE));
+            state = self.emptied.wait(state, glance);
         }
         self.append(state, order).map(|()| true)
     }
@@ -141,7 +141,9 @@ impl<T> Line<T> {
 
     /// Takes the next order, waiting for one. `None` when there will be none.
     pub(super) fn pop(&self) -> Option<T> {
-        let mut state = self.lock();
+        let is_here = |state: &State<T>| !state.waiting.is_empty() || state.phase != Phase::Open;
+        let mut state = signal::linger(&self.state, Deadline::NEVER, is_here);
+        // Not bounded, but it waits.
         loop {
             if !state.phase.works() {
                 return None;
@@ -158,7 +160,7 @@ impl<T> Line<T> {
             if state.phase == Phase::Closed && (state.running == 0 || mutant("line-leave")) {
                 return None;
             }
-            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.filled.wait(state, Deadline::NEVER);
         }
     }
 
@@ -207,14 +209,10 @@ impl<T> Line<T> {
     pub(super) fn drain(&self, deadline: Deadline) -> bool {
         let mut state = self.lock();
         while state.running > 0 || state.phase.works() && !state.waiting.is_empty() {
-            state = match deadline.left() {
-                None => self.emptied.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(left) if left.is_zero() => return false,
-                Some(left) => {
-                    let waited = self.emptied.wait_timeout(state, left);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
+            if deadline.is_past() {
+                return false;
+            }
+            state = self.emptied.wait(state, deadline);
         }
         true
     }

@@ -20,6 +20,7 @@ mod map;
 mod minder;
 mod share;
 mod shared;
+mod signal;
 mod slice;
 mod stats;
 mod task;

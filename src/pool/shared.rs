@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind};
@@ -12,6 +12,7 @@ use crate::sys::task;
 use super::builder::Plan;
 use super::error::TaskError;
 use super::injector::{Injector, Phase};
+pub(super) use super::signal::lock;
 use super::work::{End, Kill, finish};
 
 /// Which of the pools that this process has had.
@@ -140,11 +141,6 @@ impl Shared {
         deaths.push(now);
         deaths.len() > most
     }
-}
-
-/// Nothing of the user's runs under the locks of a pool, so a panic in between leaves them whole.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Why a task ended that the pool did not get to.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use crate::sys::clock::Deadline;
 
 use super::error::TaskError;
 use super::shared::{Identity, lock};
+use super::signal::{self, Signal};
 use super::work::{Cancel, quietly};
 
 /// What came of a task.
@@ -48,7 +49,7 @@ pub struct Task<R> {
 /// What a task's owner and its pool have in common.
 pub(super) struct Core<R> {
     state: Mutex<State<R>>,
-    changed: Condvar,
+    changed: Signal,
     cancel: Mutex<Option<Weak<dyn Cancel>>>,
     pool: Identity,
 }
@@ -89,7 +90,7 @@ impl<R> Core<R> {
         };
         Arc::new(Self {
             state: Mutex::new(state),
-            changed: Condvar::new(),
+            changed: Signal::new(),
             cancel: Mutex::new(None),
             pool,
         })
@@ -208,18 +209,15 @@ impl<R> Task<R> {
 
     /// Whether the task is over, by then. Does not wait for ever in a callback.
     fn wait_until(&self, deadline: Deadline) -> bool {
-        let mut state = lock(&self.core.state);
+        let is_for_ever = deadline.left().is_none();
+        let is_futile = is_for_ever && self.core.pool.is_minded_here();
+        let deadline = if is_futile { Deadline::after(Duration::ZERO) } else { deadline };
+        let mut state = signal::linger(&self.core.state, deadline, State::is_over);
         while !state.is_over() {
-            let waited = match deadline.left() {
-                None if self.core.pool.is_minded_here() => return false,
-                None => self.core.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(left) if left.is_zero() => return false,
-                Some(left) => {
-                    let waited = self.core.changed.wait_timeout(state, left);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
-            state = waited;
+            if deadline.is_past() {
+                return false;
+            }
+            state = self.core.changed.wait(state, deadline);
         }
         true
     }

@@ -10,6 +10,8 @@ use crate::sys::clock::Deadline;
 
 #[path = "../../pool/line.rs"]
 mod line;
+#[path = "../../pool/signal.rs"]
+mod signal;
 
 use line::{Line, Phase};
 
@@ -135,6 +137,7 @@ fn mutants_are_caught() {
         ("line-leave", closed),
         ("line-last", closed),
         ("line-room", "raw::tests::loom_line::who_waits_for_room_is_woken"),
+        ("signal-sleepers", closed),
         ("line-enter", "raw::tests::loom_line::an_end_reaches_everybody"),
     ]);
 }
