@@ -1,18 +1,22 @@
 //! Tasks for worker processes, beside what other pools of processes do, and beside threads of one
 //! process, which have it easier: nothing is encoded for them, and they cannot die alone.
 //!
-//! Nobody is pinned: the caller, the pool's threads and its workers are more than two.
+//! For one task at a time the caller is on one CPU, and whoever serves it on another. For all else
+//! nobody is pinned: the caller, the threads of the pool and its workers are more than two.
 
 mod support;
 mod tasks;
 
 use multiproc::Pool;
+use support::peer::{all_cpus, pin};
 use support::python::python;
-use support::{Contender, Goal, Table, is_wanted, start};
+use support::{Contender, Goal, Table, away, is_wanted, start};
 use tasks::{PYTHON, WORKERS, ours, parked, ready, recovery, rivals};
 
 fn main() {
     rivals::init();
+    // As long as nobody is pinned.
+    all_cpus();
     let rounds = start("pool", 60);
     // First, as long as there is nothing else in this process.
     if is_wanted(parked::TITLE) {
@@ -33,19 +37,23 @@ fn pythons(name: &str, method: &str, workers: usize) -> Option<Contender> {
     python(name, PYTHON, &[method.to_owned(), workers.to_string()])
 }
 
-/// One task at a time, to one worker that waits for it.
+/// One task at a time, to one worker that waits for it, on the other CPU.
 fn round_trips(rounds: usize) {
     let goal = Goal::Nanoseconds(1500.0);
-    let in_process = || Pool::builder().workers(1).in_process(true).build().expect("a pool");
+    let pool = || away(|| ours::pool(1));
+    let in_process = away(|| Pool::builder().workers(1).in_process(true).build().expect("a pool"));
+    pin(all_cpus());
+    let python = pythons("Python, Pool.apply", "apply", 1);
     Table::new("One task to a hot worker, and its result")
         .row(rivals::procspawn_join("procspawn, spawn and join"))
-        .row(ours::get("multiproc, submit and get").aiming_at(goal).aiming_at(Goal::Speed(40.0)))
-        .row(ours::apply("multiproc, apply", ours::pool(1)).aiming_at(goal))
-        .row(ours::apply("multiproc, apply, a thread as worker", in_process()))
-        .row(pythons("Python, Pool.apply", "apply", 1))
+        .row(ours::apply("multiproc, apply", pool()).aiming_at(goal).aiming_at(Goal::Speed(40.0)))
+        .row(ours::get("multiproc, submit and get", pool()).aiming_at(goal))
+        .row(ours::apply("multiproc, apply, a thread as worker", in_process))
+        .row(python)
         .row(rivals::channels_ask("crossbeam-channel, a thread"))
         .row(rivals::rayon_install("rayon, ThreadPool::install, threads"))
         .run(rounds);
+    pin(all_cpus());
 }
 
 /// Many tasks on their way at once.

@@ -91,10 +91,23 @@ pub(crate) fn is_wanted(title: &str) -> bool {
 
 /// Keeps this process on one CPU and the peers it will have on another. Ends it if there is none.
 pub(crate) fn pin() {
-    let Some((here, there)) = cpus() else {
-        println!("Two CPUs are needed, and this process may use only one.");
-        std::process::exit(0);
-    };
+    let (here, there) = two_cpus();
     peer::pin(&[here]);
     println!("Pinned: one side on CPU {here}, the other on CPU {there}.");
+}
+
+/// Makes something whose threads and processes are on another CPU than this thread is from then on.
+pub(crate) fn away<T>(make: impl FnOnce() -> T) -> T {
+    let (here, there) = two_cpus();
+    peer::pin(&[there]);
+    let made = make();
+    peer::pin(&[here]);
+    made
+}
+
+fn two_cpus() -> (usize, usize) {
+    cpus().unwrap_or_else(|| {
+        println!("Two CPUs are needed, and this process may use only one.");
+        std::process::exit(0);
+    })
 }

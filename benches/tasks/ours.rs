@@ -23,8 +23,7 @@ pub(crate) fn apply(name: &str, pool: Pool) -> Contender {
 }
 
 /// Row: the same in two steps.
-pub(crate) fn get(name: &str) -> Contender {
-    let pool = pool(1);
+pub(crate) fn get(name: &str, pool: Pool) -> Contender {
     Contender::repeat(name, move |number| {
         let task = pool.submit(increment, number).expect("an open pool");
         assert_eq!(task.get().expect("a worker"), number + 1);

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::ours::mapping;
 use super::{NUMBERS, WORKERS, increment, numbers, scramble};
-use crate::support::Contender;
+use crate::support::{Contender, away};
 
 /// procspawn's pool dies of too many open files at 5000.
 const PROCSPAWN_MOST: u64 = 1000;
@@ -23,7 +23,7 @@ pub(crate) fn init() {
 
 /// Row: one task after the other, to one worker.
 pub(crate) fn procspawn_join(name: &str) -> Contender {
-    let pool = procspawn::Pool::new(1).expect("a pool");
+    let pool = away(|| procspawn::Pool::new(1).expect("a pool"));
     Contender::repeat(name, move |number| {
         let answer = procspawn::spawn!(in pool, (number) || increment(number)).join();
         assert_eq!(answer.expect("a worker"), number + 1);
@@ -67,7 +67,7 @@ fn threads(count: usize) -> Sender<Errand> {
 
 /// Row: one task after the other, to one thread, each with a channel of its own for the result.
 pub(crate) fn channels_ask(name: &str) -> Contender {
-    let errands = threads(1);
+    let errands = away(|| threads(1));
     Contender::repeat(name, move |number| {
         let (sender, result) = bounded(1);
         errands.send((number, sender)).expect("a thread");
@@ -83,7 +83,7 @@ pub(crate) fn channels_stream(name: &str) -> Contender {
 
 /// Row: one task after the other, to one thread of rayon's.
 pub(crate) fn rayon_install(name: &str) -> Contender {
-    let pool = rayon_pool(1);
+    let pool = away(|| rayon_pool(1));
     Contender::repeat(name, move |number| {
         assert_eq!(pool.install(|| increment(number)), number + 1);
     })

@@ -99,7 +99,7 @@ impl Minder {
 
     /// Gives the worker one order more, if it fits into the pipe: a worker that is about to send a
     /// long reply must not be waited for. False if it was not given.
-    fn give_unless_full(&mut self, work: Arc<dyn Work>) -> bool {
+    pub(super) fn give_unless_full(&mut self, work: Arc<dyn Work>) -> bool {
         let Some(worker) = &mut self.worker else { return false };
         let number = worker.number();
         wire::mind(number, Arc::clone(&work));

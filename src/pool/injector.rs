@@ -8,22 +8,26 @@ use crate::sys::clock::Deadline;
 
 use super::error::TaskError;
 use super::line::Line;
-pub(super) use super::line::Phase;
+pub(super) use super::line::{Phase, Turn};
+use super::minder::Minder;
 use super::work::{End, Work, finish};
+
+/// The line of a pool.
+type Orders = Line<Arc<dyn Work>, Box<Minder>>;
 
 /// The line, and what became of those that are in it no more.
 pub(super) struct Injector {
-    line: Line<Arc<dyn Work>>,
+    line: Orders,
     pub(super) done: AtomicU64,
     pub(super) failed: AtomicU64,
     pub(super) restarted: AtomicU64,
 }
 
 impl Injector {
-    /// A line in which `bound` orders may wait.
-    pub(super) fn new(bound: usize) -> Self {
+    /// A line in which `bound` orders may wait, for so many minders.
+    pub(super) fn new(minders: usize, bound: usize) -> Self {
         Self {
-            line: Line::new(bound),
+            line: Line::new(minders, bound),
             done: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             restarted: AtomicU64::new(0),
@@ -59,7 +63,7 @@ impl Injector {
 }
 
 impl Deref for Injector {
-    type Target = Line<Arc<dyn Work>>;
+    type Target = Orders;
 
     fn deref(&self) -> &Self::Target {
         &self.line

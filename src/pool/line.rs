@@ -34,16 +34,42 @@ impl Phase {
     }
 }
 
-struct State<T> {
+/// Who takes orders from a line.
+pub(super) trait Taker {
+    /// Its place among those of the line.
+    fn index(&self) -> usize;
+
+    /// Whether somebody else can do its part now.
+    fn can_be_lent(&self) -> bool;
+
+    /// Whether somebody who had borrowed it has left it something to do.
+    fn is_bereft(&self) -> bool;
+}
+
+/// What a taker is woken for.
+pub(super) enum Turn<T> {
+    /// An order.
+    Serve(T),
+    /// What a borrower has left it.
+    Recover,
+    /// There will be no more orders.
+    Retire,
+}
+
+struct State<T, M> {
     waiting: VecDeque<T>,
     phase: Phase,
     /// How many orders were taken out and are not over.
     running: usize,
+    /// The takers that have nothing to do, each in its place.
+    idle: Vec<Option<M>>,
+    /// How many takers are with somebody who borrowed them.
+    lent: usize,
 }
 
-/// Orders that wait, and how many are being done.
-pub(super) struct Line<T> {
-    state: Mutex<State<T>>,
+/// Orders that wait, and how many are being done; and who has nothing to do.
+pub(super) struct Line<T, M> {
+    state: Mutex<State<T, M>>,
     /// Something waits, or the phase changed.
     filled: Signal,
     /// There is room, or the phase changed.
@@ -51,7 +77,33 @@ pub(super) struct Line<T> {
     bound: usize,
 }
 
-impl<T> State<T> {
+impl<T, M: Taker> State<T, M> {
+    /// Whether there is something for the taker of this index, and it is in its place.
+    fn has_turn(&self, index: usize) -> bool {
+        let has_news = !self.waiting.is_empty() || !self.phase.works() || self.is_finished();
+        self.idle[index].as_ref().is_some_and(|taker| has_news || taker.is_bereft())
+    }
+
+    /// Whether everything is done. What others run may be put back.
+    fn is_finished(&self) -> bool {
+        let runs = self.running > 0 && !mutant("line-leave");
+        self.phase == Phase::Closed && self.waiting.is_empty() && !runs
+    }
+
+    /// What there is for the taker of this index, once.
+    fn take_turn(&mut self, index: usize) -> Option<(M, Turn<T>)> {
+        if !self.has_turn(index) {
+            return None;
+        }
+        let taker = self.idle[index].take()?;
+        if taker.is_bereft() {
+            return Some((taker, Turn::Recover));
+        }
+        let order = if self.phase.works() { self.waiting.pop_front() } else { None };
+        self.running += usize::from(order.is_some());
+        Some((taker, order.map_or(Turn::Retire, Turn::Serve)))
+    }
+
     /// Takes out what nobody wants.
     fn take_unwanted(&mut self, is_unwanted: impl FnMut(&T) -> bool) -> VecDeque<T> {
         let (unwanted, waiting) =
@@ -61,14 +113,20 @@ impl<T> State<T> {
     }
 }
 
-impl<T> Line<T> {
-    /// A line in which `bound` orders may wait.
-    pub(super) fn new(bound: usize) -> Self {
-        let state = State { waiting: VecDeque::new(), phase: Phase::Open, running: 0 };
+impl<T, M: Taker> Line<T, M> {
+    /// A line in which `bound` orders may wait, for so many takers.
+    pub(super) fn new(takers: usize, bound: usize) -> Self {
+        let state = State {
+            waiting: VecDeque::new(),
+            phase: Phase::Open,
+            running: 0,
+            idle: (0..takers).map(|_| None).collect(),
+            lent: 0,
+        };
         Self { state: Mutex::new(state), filled: Signal::new(), emptied: Signal::new(), bound }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
+    fn lock(&self) -> MutexGuard<'_, State<T, M>> {
         signal::lock(&self.state)
     }
 
@@ -110,13 +168,19 @@ impl<T> Line<T> {
         self.append(self.lock(), order)
     }
 
-    fn append(&self, mut state: MutexGuard<'_, State<T>>, order: T) -> Result<(), Phase> {
+    fn append(&self, mut state: MutexGuard<'_, State<T, M>>, order: T) -> Result<(), Phase> {
         if state.phase != Phase::Open {
             return Err(state.phase);
         }
         state.waiting.push_back(order);
+        let is_lent = state.lent > 0 && !mutant("line-lent");
         drop(state);
-        self.filled.notify_one();
+        if is_lent {
+            // One wake-up could be that of a taker that is lent.
+            self.filled.notify_all();
+        } else {
+            self.filled.notify_one();
+        }
         Ok(())
     }
 
@@ -139,28 +203,49 @@ impl<T> Line<T> {
         Vec::new()
     }
 
-    /// Takes the next order, waiting for one. `None` when there will be none.
-    pub(super) fn pop(&self) -> Option<T> {
-        let is_here = |state: &State<T>| !state.waiting.is_empty() || state.phase != Phase::Open;
-        let mut state = signal::linger(&self.state, Deadline::NEVER, is_here);
+    /// Lays a taker down until it has something to do, and gives it what it is.
+    pub(super) fn pop(&self, taker: M) -> (M, Turn<T>) {
+        let index = taker.index();
+        self.lock().idle[index] = Some(taker);
+        let has_turn = |state: &State<T, M>| state.has_turn(index);
+        let mut state = signal::linger(&self.state, Deadline::NEVER, has_turn);
         // Not bounded, but it waits.
         loop {
-            if !state.phase.works() {
-                return None;
-            }
-            if let Some(order) = state.waiting.pop_front() {
-                state.running += 1;
+            if let Some((taker, turn)) = state.take_turn(index) {
                 drop(state);
                 if !mutant("line-room") {
                     self.emptied.notify_one();
                 }
-                return Some(order);
-            }
-            // What others run may be put back.
-            if state.phase == Phase::Closed && (state.running == 0 || mutant("line-leave")) {
-                return None;
+                return (taker, turn);
             }
             state = self.filled.wait(state, Deadline::NEVER);
+        }
+    }
+
+    /// Lends a taker to somebody who has an order for it, unless there are older ones.
+    pub(super) fn borrow(&self) -> Option<M> {
+        let mut state = self.lock();
+        if state.phase != Phase::Open || !state.waiting.is_empty() {
+            return None;
+        }
+        let can_be_lent = |place: &&mut Option<M>| place.as_ref().is_some_and(Taker::can_be_lent);
+        let taker = state.idle.iter_mut().find(can_be_lent)?.take()?;
+        state.running += 1;
+        state.lent += 1;
+        Some(taker)
+    }
+
+    /// Takes back a taker that was lent.
+    pub(super) fn give_back(&self, taker: M) {
+        let index = taker.index();
+        let mut state = self.lock();
+        state.lent -= 1;
+        state.idle[index] = Some(taker);
+        let has_turn = state.has_turn(index);
+        drop(state);
+        if has_turn && !mutant("line-give-back") {
+            // One wake-up could be that of another taker, whose turn it is not.
+            self.filled.notify_all();
         }
     }
 

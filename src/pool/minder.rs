@@ -10,9 +10,9 @@ use super::builder::Initial;
 use super::error::TaskError;
 use super::giving::FAST;
 use super::hand::Hand;
-use super::injector::Phase;
+use super::injector::{Phase, Turn};
 use super::shared::{Shared, lock, why};
-use super::wire::{self, Reply, Verdict};
+use super::wire::{self, Minded, Reply, Verdict};
 use super::work::{End, Kill, Work, finish};
 
 /// After this long nothing waits behind an order any more.
@@ -30,13 +30,15 @@ pub(super) struct Minder {
     pub(super) pace: Duration,
     /// When the oldest order began.
     pub(super) began: Instant,
+    /// What its worker had when that was lost to a borrower.
+    pub(super) bereft: Minded,
 }
 
 impl Minder {
     pub(super) fn new(shared: &Arc<Shared>, index: usize) -> Self {
         let now = Instant::now();
         let shared = Arc::clone(shared);
-        Self { shared, index, worker: None, pace: FAST, began: now }
+        Self { shared, index, worker: None, pace: FAST, began: now, bereft: Vec::new() }
     }
 
     /// Whether the worker is started when it is needed.
@@ -112,24 +114,35 @@ impl Minder {
     }
 
     /// Gives orders and takes replies until there are no more.
-    pub(super) fn run(mut self) {
-        while let Some(work) = self.shared.injector.pop() {
-            if work.is_cancelled() {
-                self.over(work, End::Failed(TaskError::Cancelled));
-                continue;
+    pub(super) fn run(self) {
+        let shared = Arc::clone(&self.shared);
+        let mut minder = Box::new(self);
+        loop {
+            let (woken, turn) = shared.injector.pop(minder);
+            minder = woken;
+            match turn {
+                Turn::Serve(work) => minder.serve(work),
+                Turn::Recover => minder.recover(),
+                Turn::Retire => return minder.retire(),
             }
-            self.give(work);
-            self.give_ahead();
-            while wire::minded().0 > 0 {
-                self.await_reply();
-                self.give_ahead();
-            }
-            self.renew_if_old();
         }
-        self.retire();
     }
 
-    fn receive(&mut self, limit: Option<Duration>) -> Heard {
+    /// Has an order done, and those that can be given ahead of time meanwhile.
+    fn serve(&mut self, work: Arc<dyn Work>) {
+        if work.is_cancelled() {
+            return self.over(work, End::Failed(TaskError::Cancelled));
+        }
+        self.give(work);
+        self.give_ahead();
+        while wire::minded().0 > 0 {
+            self.await_reply();
+            self.give_ahead();
+        }
+        self.renew_if_old();
+    }
+
+    pub(super) fn receive(&mut self, limit: Option<Duration>) -> Heard {
         let Some(worker) = &mut self.worker else { return Heard::Death };
         let received = match limit {
             None => worker.connection.recv(),
@@ -155,7 +168,11 @@ impl Minder {
             left
         };
         match self.receive(patience) {
-            Heard::Reply(number, verdict) => self.hear(number, verdict),
+            Heard::Reply(number, verdict) => {
+                if !self.take_reply(number, verdict) {
+                    self.lose(died);
+                }
+            }
             Heard::Nothing if patience != left => {
                 self.take_back();
                 // The worker may be a thread, which nobody can kill: it is left alone.
@@ -172,15 +189,16 @@ impl Minder {
         }
     }
 
-    /// Ends the order that a reply is about.
-    fn hear(&mut self, number: u64, verdict: Verdict) {
+    /// Ends the order that a reply is about. False if no worker that we can talk to says that.
+    #[must_use]
+    pub(super) fn take_reply(&mut self, number: u64, verdict: Verdict) -> bool {
         let end = ended(verdict);
         if end.is_some() != wire::is_minded(number) {
             // What it did was taken back from it, or it passes over what was not: its claim was
             // written over, and it cannot be told what to do any more.
-            return self.lose(died);
+            return false;
         }
-        let (Some(work), Some(end)) = (wire::release(number), end) else { return };
+        let (Some(work), Some(end)) = (wire::release(number), end) else { return true };
         work.is_with(None);
         self.pace = (self.pace * 7 + self.began.elapsed()) / 8;
         self.stand_still();
@@ -194,6 +212,7 @@ impl Minder {
             self.begin(&next);
         }
         self.over(work, end);
+        true
     }
 
     /// Has nothing wait behind an order that takes long: another worker may be idle.
@@ -352,7 +371,7 @@ impl Minder {
         old.dismiss();
     }
 
-    fn retire(mut self) {
+    fn retire(mut self: Box<Self>) {
         *lock(&self.shared.victims[self.index]) = None;
         if let Some(worker) = self.worker.take() {
             worker.dismiss();
@@ -361,7 +380,7 @@ impl Minder {
 }
 
 /// What a minder hears of its worker.
-enum Heard {
+pub(super) enum Heard {
     Reply(u64, Verdict),
     Nothing,
     Death,
@@ -377,7 +396,7 @@ fn ended(verdict: Verdict) -> Option<End> {
     }
 }
 
-fn died(pid: u32, status: ExitStatus) -> TaskError {
+pub(super) fn died(pid: u32, status: ExitStatus) -> TaskError {
     TaskError::WorkerDied { pid, status }
 }
 

@@ -15,6 +15,7 @@ mod hand;
 mod imap;
 mod injector;
 mod interrupt;
+mod lending;
 mod line;
 mod map;
 mod minder;
@@ -207,7 +208,18 @@ impl Pool {
         A: Serialize + DeserializeOwned + Send + 'static,
         R: Serialize + DeserializeOwned + Send + 'static,
     {
-        self.submit_or_end(f, args)?.get()
+        let (task, call) = self.prepare(f, args)?;
+        match self.lender() {
+            Some(minder) => minder.lend(call),
+            None => self.push(call)?,
+        }
+        task.get()
+    }
+
+    /// A minder for who waits for its task anyway. A callback does not wait for its own pool.
+    fn lender(&self) -> Option<Box<Minder>> {
+        let is_minder = self.shared.identity.is_minded_here();
+        if is_minder { None } else { self.shared.injector.borrow() }
     }
 
     /// Puts an order into the line, waiting for room; in a callback, without.

@@ -96,7 +96,7 @@ impl Shared {
         let workers = plan.workers;
         Self {
             identity: Identity::new(),
-            injector: Injector::new(plan.queue_bound),
+            injector: Injector::new(workers, plan.queue_bound),
             plan,
             victims: (0..workers).map(|_| Mutex::default()).collect(),
             busy: (0..workers).map(|_| Mutex::default()).collect(),

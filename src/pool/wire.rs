@@ -130,9 +130,12 @@ impl Serialize for Failed<'_> {
     }
 }
 
+/// The tasks that a worker has, the oldest first, with their numbers.
+pub(super) type Minded = Vec<(u64, Arc<dyn Work>)>;
+
 thread_local! {
-    /// The tasks that the worker of this minder has, the oldest first.
-    static MINDED: RefCell<Vec<(u64, Arc<dyn Work>)>> = const { RefCell::new(Vec::new()) };
+    /// Those of the worker that this thread minds.
+    static MINDED: RefCell<Minded> = const { RefCell::new(Vec::new()) };
 }
 
 /// Gives the bytes of a result to the task of this number.
@@ -150,6 +153,11 @@ fn take_value(number: u64, bytes: &[u8]) -> Result<()> {
 /// Notes that a task is with the worker that this thread minds.
 pub(super) fn mind(number: u64, work: Arc<dyn Work>) {
     MINDED.with_borrow_mut(|minded| minded.push((number, work)));
+}
+
+/// Puts other notes in place of those of this thread, and gives these.
+pub(super) fn exchange(notes: Minded) -> Minded {
+    MINDED.replace(notes)
 }
 
 /// Takes a task from the notes.

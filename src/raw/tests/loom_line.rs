@@ -13,19 +13,45 @@ mod line;
 #[path = "../../pool/signal.rs"]
 mod signal;
 
-use line::{Line, Phase};
+use line::{Line, Phase, Taker, Turn};
 
 const BOUND: usize = 3;
 
 /// A line in which one order may wait, and how many orders have ended.
 struct Pool {
-    line: Line<u32>,
+    line: Line<u32, Minder>,
     ended: AtomicUsize,
+}
+
+struct Minder {
+    index: usize,
+    /// What a borrower has not done.
+    bereft: Vec<u32>,
+}
+
+impl Minder {
+    fn new(index: usize) -> Self {
+        Self { index, bereft: Vec::new() }
+    }
+}
+
+impl Taker for Minder {
+    fn index(&self) -> usize {
+        self.index
+    }
+
+    fn can_be_lent(&self) -> bool {
+        !self.is_bereft()
+    }
+
+    fn is_bereft(&self) -> bool {
+        !self.bereft.is_empty()
+    }
 }
 
 impl Pool {
     fn new() -> Arc<Self> {
-        Arc::new(Self { line: Line::new(1), ended: AtomicUsize::new(0) })
+        Arc::new(Self { line: Line::new(2, 1), ended: AtomicUsize::new(0) })
     }
 
     fn push(&self, order: u32) -> Result<bool, Phase> {
@@ -43,28 +69,53 @@ impl Pool {
     }
 
     /// A minder, whose worker dies with its first `deaths` orders, not begun: they go back.
-    fn minder(pool: &Arc<Self>, mut deaths: u32) -> JoinHandle<()> {
+    fn minder(pool: &Arc<Self>, index: usize, mut deaths: u32) -> JoinHandle<()> {
         let pool = Arc::clone(pool);
         thread::spawn(move || {
-            while let Some(order) = pool.line.pop() {
-                if deaths == 0 {
-                    pool.finish();
-                    continue;
+            let mut minder = Minder::new(index);
+            loop {
+                let (woken, turn) = pool.line.pop(minder);
+                minder = woken;
+                match turn {
+                    Turn::Serve(_) if deaths == 0 => pool.finish(),
+                    Turn::Serve(order) => {
+                        deaths -= 1;
+                        pool.end(pool.line.put_back(vec![order]).len());
+                    }
+                    Turn::Recover => {
+                        let orders = std::mem::take(&mut minder.bereft);
+                        pool.end(pool.line.put_back(orders).len());
+                    }
+                    Turn::Retire => return,
                 }
-                deaths -= 1;
-                pool.end(pool.line.put_back(vec![order]).len());
             }
         })
     }
 
     /// A minder that has a long order besides the one that it takes, and so puts that back.
-    fn busy_minder(pool: &Arc<Self>) -> JoinHandle<()> {
+    fn busy_minder(pool: &Arc<Self>, index: usize) -> JoinHandle<()> {
         let pool = Arc::clone(pool);
         thread::spawn(move || {
-            if let Some(order) = pool.line.pop() {
+            let (_, turn) = pool.line.pop(Minder::new(index));
+            if let Turn::Serve(order) = turn {
                 pool.end(pool.line.put_back(vec![order]).len());
             }
         })
+    }
+
+    /// Who does an order with a minder that is idle, and whose worker dies or does not, or leaves
+    /// it to the others. How many were taken in.
+    fn apply(&self, order: u32, is_dying: bool) -> usize {
+        let Some(mut minder) = self.line.borrow() else {
+            return usize::from(self.push(order).is_ok());
+        };
+        if is_dying {
+            minder.bereft.push(order);
+        } else {
+            self.finish();
+        }
+        self.line.give_back(minder);
+        1
     }
 
     fn stop(&self) {
@@ -78,7 +129,7 @@ impl Pool {
 fn what_is_put_back_after_the_close_is_done() {
     model("what_is_put_back_after_the_close_is_done", BOUND, || {
         let pool = Pool::new();
-        let minders = [Pool::busy_minder(&pool), Pool::minder(&pool, 0)];
+        let minders = [Pool::busy_minder(&pool, 0), Pool::minder(&pool, 1, 0)];
         assert_eq!(pool.push(1), Ok(true));
         assert!(pool.line.enter(Phase::Closed).is_empty());
         assert!(pool.line.drain(Deadline::NEVER));
@@ -94,7 +145,7 @@ fn what_is_put_back_after_the_close_is_done() {
 fn who_waits_for_room_is_woken() {
     model("who_waits_for_room_is_woken", BOUND, || {
         let pool = Pool::new();
-        let minder = Pool::minder(&pool, 1);
+        let minder = Pool::minder(&pool, 0, 1);
         let pusher = {
             let pool = Arc::clone(&pool);
             thread::spawn(move || assert_eq!(pool.push(1), Ok(true)))
@@ -114,7 +165,7 @@ fn who_waits_for_room_is_woken() {
 fn an_end_reaches_everybody() {
     model("an_end_reaches_everybody", BOUND, || {
         let pool = Pool::new();
-        let minder = Pool::minder(&pool, 1);
+        let minder = Pool::minder(&pool, 0, 1);
         let pusher = {
             let pool = Arc::clone(&pool);
             thread::spawn(move || (0..2).filter(|&order| pool.push(order).is_ok()).count())
@@ -129,6 +180,50 @@ fn an_end_reaches_everybody() {
     });
 }
 
+/// A minder is lent while somebody else has an order for it, and comes back with or without one
+/// that was not done: all that were taken in are done, and it ends.
+#[test]
+fn who_was_lent_does_what_came_meanwhile() {
+    for is_dying in [false, true] {
+        model("who_was_lent_does_what_came_meanwhile", BOUND, move || {
+            let pool = Pool::new();
+            let minder = Pool::minder(&pool, 0, 0);
+            let borrower = {
+                let pool = Arc::clone(&pool);
+                thread::spawn(move || pool.apply(1, is_dying))
+            };
+            assert_eq!(pool.push(2), Ok(true));
+            assert!(pool.line.enter(Phase::Closed).is_empty());
+            assert!(pool.line.drain(Deadline::NEVER));
+            let applied = borrower.join().unwrap();
+            assert_eq!(pool.ended.load(SeqCst), 1 + applied);
+            minder.join().unwrap();
+            assert_eq!(pool.line.lengths(), (0, 0));
+        });
+    }
+}
+
+/// What comes while one of two minders is lent for long is done by the other one meanwhile.
+#[test]
+fn nobody_waits_for_who_is_lent() {
+    model("nobody_waits_for_who_is_lent", BOUND, || {
+        let pool = Pool::new();
+        let minders = [Pool::minder(&pool, 0, 0), Pool::minder(&pool, 1, 0)];
+        let lent = pool.line.borrow();
+        assert_eq!(pool.push(1), Ok(true));
+        while pool.ended.load(SeqCst) < 1 {
+            thread::yield_now();
+        }
+        if let Some(minder) = lent {
+            pool.finish();
+            pool.line.give_back(minder);
+        }
+        pool.line.enter(Phase::Closed);
+        minders.into_iter().for_each(|minder| minder.join().unwrap());
+        assert_eq!(pool.line.lengths(), (0, 0));
+    });
+}
+
 #[test]
 fn mutants_are_caught() {
     let closed = "raw::tests::loom_line::what_is_put_back_after_the_close_is_done";
@@ -138,6 +233,8 @@ fn mutants_are_caught() {
         ("line-last", closed),
         ("line-room", "raw::tests::loom_line::who_waits_for_room_is_woken"),
         ("signal-sleepers", closed),
+        ("line-give-back", "raw::tests::loom_line::who_was_lent_does_what_came_meanwhile"),
+        ("line-lent", "raw::tests::loom_line::nobody_waits_for_who_is_lent"),
         ("line-enter", "raw::tests::loom_line::an_end_reaches_everybody"),
     ]);
 }
