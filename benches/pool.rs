@@ -81,8 +81,11 @@ fn iterators(rounds: usize) {
 
 /// One function for many numbers.
 fn maps(rounds: usize) {
+    let goal = Goal::Nanoseconds(10.0);
     Table::new("map over u64, each number")
         .row(rivals::rayon_map("rayon, par_iter().map().collect(), 10 M, threads"))
+        .row(ours::map_array("multiproc, map_array, 10 M").aiming_at(goal))
+        .row(ours::map_slice("multiproc, map_slice, 10 M").aiming_at(goal))
         .row(ours::map("multiproc, map, 1 M"))
         .row(pythons("Python, Pool.map, 100 k", "map", WORKERS))
         .run(rounds.div_ceil(2));

@@ -3,9 +3,9 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use multiproc::Pool;
+use multiproc::{Array, Pool};
 
-use super::{WORKERS, increment, numbers, scramble};
+use super::{NUMBERS, WORKERS, increment, numbers, scramble};
 use crate::support::Contender;
 
 /// What is mapped in one call, where each number goes through a codec.
@@ -77,6 +77,19 @@ pub(crate) fn map(name: &str) -> Contender {
     mapping(name, ENCODED, move || {
         pool.map(scramble, inputs.iter().copied()).expect("two workers").len()
     })
+}
+
+/// Row: numbers that are in shared memory, and stay there.
+pub(crate) fn map_array(name: &str) -> Contender {
+    let inputs = Array::from_slice(&numbers(NUMBERS)).expect("memory");
+    let pool = pool(WORKERS);
+    mapping(name, NUMBERS, move || pool.map_array(scramble, &inputs).expect("two workers").len())
+}
+
+/// Row: numbers that are copied into shared memory, and out of it.
+pub(crate) fn map_slice(name: &str) -> Contender {
+    let (pool, inputs) = (pool(WORKERS), numbers(NUMBERS));
+    mapping(name, NUMBERS, move || pool.map_slice(scramble, &inputs).expect("two workers").len())
 }
 
 /// Row: a map of `count` numbers, which gives as many.
