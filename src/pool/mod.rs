@@ -3,7 +3,8 @@
 //! The pool has one [`line`] of orders ([`injector`]) and a thread for each worker ([`minder`]),
 //! which takes an order from the line, sends it over a pipe that it shares with nobody else, and
 //! waits for the reply. So no worker and no task is in another's way: a worker that dies takes
-//! along the one task that it was at. A worker is a loop ([`worker`]); what crosses is in [`wire`].
+//! along the one task that it was at. Who waits in `apply` borrows an idle minder, and does its
+//! part ([`lending`]). A worker is a loop ([`worker`]); what crosses is in [`wire`].
 
 mod builder;
 mod claim;
