@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::process::ExitStatus;
-use crate::sys::clock::Deadline;
 
-use super::builder::Initial;
 use super::error::TaskError;
 use super::giving::FAST;
 use super::hand::Hand;
@@ -39,78 +37,6 @@ impl Minder {
         let now = Instant::now();
         let shared = Arc::clone(shared);
         Self { shared, index, worker: None, pace: FAST, began: now, bereft: Vec::new() }
-    }
-
-    /// Whether the worker is started when it is needed.
-    pub(super) fn is_lazy(&self) -> bool {
-        self.shared.plan.is_lazy
-    }
-
-    /// Starts the worker, and lets it run its initializer. There is none if that fails.
-    pub(super) fn hire(&mut self) -> Result<(), TaskError> {
-        let hired = self.start();
-        if hired.is_err() {
-            self.bury();
-        }
-        hired
-    }
-
-    fn start(&mut self) -> Result<(), TaskError> {
-        let worker = Hand::start(&self.shared.plan, self.index)?;
-        let victim = worker.victim();
-        *lock(&self.shared.victims[self.index]) = victim;
-        if !self.shared.injector.phase().works() {
-            // Nobody saw this one when all were killed.
-            self.shared.kill_all();
-        }
-        self.worker = Some(worker);
-        match &self.shared.plan.initializer {
-            Some(initializer) => {
-                let work = initializer.work();
-                self.initialize(work)
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn initialize(&mut self, (work, outcome): Initial) -> Result<(), TaskError> {
-        wire::mind(0, Arc::clone(&work));
-        let limit = self.shared.plan.initializer_limit;
-        let deadline = limit.map_or(Deadline::NEVER, Deadline::after);
-        let sent = self.send(0, &work, limit);
-        let heard = if sent.is_ok() { self.receive_first(deadline) } else { Heard::Death };
-        wire::release(0);
-        match (sent, heard) {
-            (Err(error @ (TaskError::Error(_) | TaskError::TimedOut { .. })), _) => {
-                return Err(error);
-            }
-            (_, Heard::Reply(_, verdict)) => {
-                ended(verdict).into_iter().for_each(|end| work.end(end));
-            }
-            (_, Heard::Nothing) => {
-                let phase = self.shared.injector.phase();
-                let limit = limit.filter(|_| phase.works());
-                return Err(limit.map_or(why(phase), |limit| TaskError::TimedOut { limit }));
-            }
-            (_, Heard::Death) => {
-                let (pid, status, _) = self.bury();
-                work.end(End::died(pid, status));
-            }
-        }
-        outcome()
-    }
-
-    /// Waits for the reply to the first order, until the deadline or the end of the pool.
-    fn receive_first(&mut self, deadline: Deadline) -> Heard {
-        loop {
-            let in_process = self.shared.plan.in_process;
-            let left =
-                if in_process { Some(deadline.left_at_most(GLANCE)) } else { deadline.left() };
-            match self.receive(left) {
-                Heard::Nothing if !deadline.is_past() && self.shared.injector.phase().works() => {}
-                heard => return heard,
-            }
-        }
     }
 
     /// Gives orders and takes replies until there are no more.
@@ -262,18 +188,6 @@ impl Minder {
         }
     }
 
-    /// Starts a worker in the place of one that is gone, if somebody will need it. One that
-    /// cannot be started is as good as dead; whether there can be any, who needs it finds out.
-    fn replace(&mut self) {
-        let phase = self.shared.injector.phase();
-        let is_likely = phase == Phase::Open && !self.is_lazy();
-        let is_needed = is_likely || phase.works() && self.shared.injector.lengths().0 > 0;
-        if is_needed && self.hire().is_err() {
-            self.shared.injector.count_restart();
-            self.has_died_too_often(false);
-        }
-    }
-
     /// Puts orders that were not begun back into the line, or ends them with it.
     pub(super) fn put_back(&self, orders: Vec<Arc<dyn Work>>) {
         for work in self.shared.injector.put_back(orders) {
@@ -349,34 +263,6 @@ impl Minder {
             None => (0, ExitStatus::UNKNOWN, u64::MAX),
         }
     }
-
-    /// Whether the worker has done its share with what it has now.
-    pub(super) fn is_old_soon(&self) -> bool {
-        let done = self.worker.as_ref().map_or(0, |worker| worker.done);
-        let most = self.shared.plan.tasks_per_worker;
-        most.is_some_and(|most| done + wire::minded().0 as u64 >= most.get())
-    }
-
-    /// Replaces a worker that has done its share, or has grown too large: the new one first.
-    fn renew_if_old(&mut self) {
-        let Some(worker) = &self.worker else { return };
-        let is_large =
-            self.shared.plan.memory_per_worker.is_some_and(|most| most < worker.memory());
-        if !is_large && !self.is_old_soon() {
-            return;
-        }
-        let Some(old) = self.worker.take() else { return };
-        *lock(&self.shared.victims[self.index]) = None;
-        self.replace();
-        old.dismiss();
-    }
-
-    fn retire(mut self: Box<Self>) {
-        *lock(&self.shared.victims[self.index]) = None;
-        if let Some(worker) = self.worker.take() {
-            worker.dismiss();
-        }
-    }
 }
 
 /// What a minder hears of its worker.
@@ -387,7 +273,7 @@ pub(super) enum Heard {
 }
 
 /// What became of an order that a worker did. `None` if it refused it.
-fn ended(verdict: Verdict) -> Option<End> {
+pub(super) fn ended(verdict: Verdict) -> Option<End> {
     match verdict {
         Verdict::Returned => Some(End::Returned),
         Verdict::Panicked(panic) => Some(End::panicked(panic)),

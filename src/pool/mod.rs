@@ -13,6 +13,7 @@ mod error;
 mod field;
 mod giving;
 mod hand;
+mod hiring;
 mod imap;
 mod injector;
 mod interrupt;
