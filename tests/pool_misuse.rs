@@ -9,7 +9,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use multiproc::{ErrorKind, Event, Pool, Task, TaskError, Value};
+use multiproc::{Array, ErrorKind, Event, Pool, Task, TaskError, Value};
 
 fn square(n: u64) -> u64 {
     n * n
@@ -124,6 +124,25 @@ fn a_callback_does_not_wait_for_its_own_pool() {
             std::panic::catch_unwind(waited).is_err()
         });
         assert!(has_panicked);
+        // Whoever is idle meanwhile: nothing is begun.
+        let pair = Arc::new(Pool::new(2).unwrap());
+        assert_eq!(pair.apply(square, 3).unwrap(), 9);
+        let errors = in_a_callback(&pair, |pool| {
+            let array = Array::from_slice(&[1_u64]).unwrap();
+            [
+                pool.apply(square, 3).unwrap_err(),
+                pool.map(square, [3]).unwrap_err(),
+                pool.map_chunked(square, [3], 1).unwrap_err(),
+                pool.map_slice(square, &[3]).unwrap_err(),
+                pool.map_array(square, &array).unwrap_err(),
+            ]
+        });
+        for error in errors {
+            assert!(matches!(&error, TaskError::Error(cause) if cause.kind() == ErrorKind::Misuse));
+        }
+        pair.close();
+        pair.join().unwrap();
+        assert_eq!(pair.stats().done, 2);
         // For another one it may.
         let other = Pool::new(1).unwrap();
         assert_eq!(in_a_callback(&pool, move |_| other.apply(square, 4).unwrap()), 16);

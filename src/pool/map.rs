@@ -25,7 +25,8 @@ impl Pool {
     ///
     /// # Errors
     /// The first error that any of the calls has, at once; what was not begun is not done, and what
-    /// was begun goes on to its end. Those of [`submit`](Self::submit).
+    /// was begun goes on to its end. Those of [`submit`](Self::submit), and in a callback of a task
+    /// of this pool [`Misuse`](crate::ErrorKind::Misuse).
     #[doc(alias = "starmap")]
     pub fn map<A, R>(
         &self,
@@ -36,6 +37,7 @@ impl Pool {
         A: Serialize + DeserializeOwned + Send + 'static,
         R: Serialize + DeserializeOwned + Send + 'static,
     {
+        self.may_wait()?;
         let inputs: Vec<A> = inputs.into_iter().collect();
         let chunk = self.good_chunk(inputs.len());
         self.map_chunks(f, inputs, chunk)?.get()
@@ -79,6 +81,7 @@ impl Pool {
         A: Serialize + DeserializeOwned + Send + 'static,
         R: Serialize + DeserializeOwned + Send + 'static,
     {
+        self.may_wait()?;
         self.map_chunks(f, inputs.into_iter().collect(), chunk.max(1))?.get()
     }
 

@@ -204,24 +204,26 @@ impl Pool {
     /// Has a worker do `f(args)`, and waits for the result.
     ///
     /// # Errors
-    /// Those of [`submit`](Self::submit), as a [`TaskError`], and of [`Task::get`].
+    /// Those of [`submit`](Self::submit), as a [`TaskError`], and of [`Task::get`]. In a callback
+    /// of a task of this pool always [`Misuse`](ErrorKind::Misuse).
     pub fn apply<A, R>(&self, f: fn(A) -> R, args: A) -> Result<R, TaskError>
     where
         A: Serialize + DeserializeOwned + Send + 'static,
         R: Serialize + DeserializeOwned + Send + 'static,
     {
+        self.may_wait()?;
         let (task, call) = self.prepare(f, args)?;
-        match self.lender() {
+        match self.shared.injector.borrow() {
             Some(minder) => minder.lend(call),
             None => self.push(call)?,
         }
         task.get()
     }
 
-    /// A minder for who waits for its task anyway. A callback does not wait for its own pool.
-    fn lender(&self) -> Option<Box<Minder>> {
-        let is_minder = self.shared.identity.is_minded_here();
-        if is_minder { None } else { self.shared.injector.borrow() }
+    /// Whether this thread may wait for a task: not in a callback of one, as it may have to do
+    /// itself what it waits for.
+    fn may_wait(&self) -> Result<()> {
+        if self.shared.identity.is_minded_here() { Err(task::in_a_callback()) } else { Ok(()) }
     }
 
     /// Puts an order into the line, waiting for room; in a callback, without.

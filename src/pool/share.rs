@@ -55,12 +55,15 @@ impl Pool {
     ///   Others do not begin any more elements.
     /// - [`Error`](TaskError::Error) of kind [`Deadlock`](ErrorKind::Deadlock) if this thread has a
     ///   guard of the array, and [`Poisoned`](ErrorKind::Poisoned) if the array is.
+    /// - [`Error`](TaskError::Error) of kind [`Misuse`](ErrorKind::Misuse) in a callback of a task
+    ///   of this pool.
     /// - Those of [`submit`](Self::submit) and of [`Array::new`].
     pub fn map_array<A, R>(&self, f: fn(A) -> R, inputs: &Array<A>) -> Result<Array<R>, TaskError>
     where
         A: Data + Send + Sync,
         R: Data + Send + Sync,
     {
+        self.may_wait()?;
         self.map_array_or_end(f, inputs)?.get()
     }
 

@@ -293,7 +293,7 @@ impl<R> Task<R> {
 }
 
 #[cold]
-fn in_a_callback() -> Error {
+pub(super) fn in_a_callback() -> Error {
     let what = "wait in a callback of a pool for another task of it, which may never be done";
     Error::new(ErrorKind::Misuse, what)
 }
