@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
 use crate::sys::clock::Deadline;
-use crate::transfer::codec::{Codec, Serde};
+use crate::transfer::codec::{Codec, CodecError, Serde};
 
 use super::inlet::Inlet;
 use super::outlet::Outlet;
@@ -63,6 +63,28 @@ pub struct Connection<Out, In, C = Serde> {
 impl<Out, In, C> Connection<Out, In, C> {
     pub(super) fn new(outlet: Option<Outlet<Out, C>>, inlet: Option<Inlet<In, C>>) -> Self {
         Self { outlet, inlet }
+    }
+
+    /// Sends what `encode` appends to its bytes, which is an `X`, as one message of a framed pipe.
+    pub(crate) fn send_as<X>(
+        &mut self,
+        until: Deadline,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>,
+    ) -> Result<(), Cause> {
+        let outlet = self.outlet.as_mut().ok_or_else(|| one_way("send"))?;
+        outlet.check()?;
+        outlet.send_framed::<X>(Some(until), encode)
+    }
+
+    /// Receives what `decode` makes of the bytes of a message of a framed pipe.
+    pub(crate) fn recv_as<X>(
+        &mut self,
+        until: Deadline,
+        decode: impl FnOnce(&[u8]) -> Result<X, CodecError>,
+    ) -> Result<X, Cause> {
+        let inlet = self.inlet.as_mut().ok_or_else(|| one_way("receive"))?;
+        inlet.check()?;
+        inlet.receive_framed(Some(until), decode)
     }
 
     /// Takes the two directions apart, so that one thread can send and another receive.

@@ -11,7 +11,7 @@ use crate::raw::wait::{Fence, Waited};
 use crate::sys::clock::Deadline;
 use crate::sys::{letter, socket};
 use crate::transfer;
-use crate::transfer::codec::Codec;
+use crate::transfer::codec::{Codec, CodecError};
 
 use super::end::End;
 use super::long::{CARGO, Long, Progress, Stage, advance};
@@ -75,7 +75,7 @@ impl<T, C: Codec<T>> Inlet<T, C> {
     pub(super) fn receive(&mut self, deadline: Option<Deadline>) -> Result<T, Cause> {
         self.check()?;
         if !C::SHAPE.is_plain() {
-            return self.receive_framed(deadline);
+            return self.receive_framed(deadline, C::decode);
         }
         let Reader::Slots(ring) = &mut self.ring else { return Err(not_slots().into()) };
         let popped = Reader::pop(ring, &C::SHAPE).map_err(Error::from)?;
@@ -134,9 +134,16 @@ impl<T, C: Codec<T>> Inlet<T, C> {
         self.end.their_side().notify(self.how);
         Ok(value)
     }
+}
 
+impl<T, C> Inlet<T, C> {
+    /// Receives a framed message, and makes of its bytes what `decode` makes of them.
     #[inline]
-    fn receive_framed(&mut self, deadline: Option<Deadline>) -> Result<T, Cause> {
+    pub(super) fn receive_framed<X>(
+        &mut self,
+        deadline: Option<Deadline>,
+        decode: impl FnOnce(&[u8]) -> Result<X, CodecError>,
+    ) -> Result<X, Cause> {
         if let Some(frame) = self.simple_frame()?
             && let Reader::Frames(ring) = &mut self.ring
         {
@@ -145,24 +152,33 @@ impl<T, C: Codec<T>> Inlet<T, C> {
             self.scratch.extend_from_slice(payload(ring, &frame));
             ring.release();
             self.end.their_side().notify(self.how);
-            return Ok(transfer::decode::<T, C>(&self.scratch, None)?);
+            return Ok(transfer::decode_by(&self.scratch, None, decode)?);
         }
-        self.receive_when_whole(deadline)
+        self.receive_when_whole(deadline, decode)
     }
 
     /// Receives a message that is not there yet, or in several frames, or with handles.
-    fn receive_when_whole(&mut self, deadline: Option<Deadline>) -> Result<T, Cause> {
+    fn receive_when_whole<X>(
+        &mut self,
+        deadline: Option<Deadline>,
+        decode: impl FnOnce(&[u8]) -> Result<X, CodecError>,
+    ) -> Result<X, Cause> {
         let flags = self.wait_for_message(deadline)?;
         let mut bytes = std::mem::take(&mut self.scratch);
         bytes.clear();
-        let value = self.take(&mut bytes).and_then(|()| self.decode(&mut bytes, flags));
+        let value = self.take(&mut bytes).and_then(|()| self.decode(&mut bytes, flags, decode));
         self.scratch = kept(bytes);
         value
     }
 
-    fn decode(&self, bytes: &mut Vec<u8>, flags: u8) -> Result<T, Cause> {
+    fn decode<X>(
+        &self,
+        bytes: &mut Vec<u8>,
+        flags: u8,
+        decode: impl FnOnce(&[u8]) -> Result<X, CodecError>,
+    ) -> Result<X, Cause> {
         let fds = if flags & CARGO == 0 { None } else { Some(self.fetch_fds(bytes)?) };
-        Ok(transfer::decode::<T, C>(bytes, fds)?)
+        Ok(transfer::decode_by(bytes, fds, decode)?)
     }
 
     /// Receives the letter of a message, whose number is cut off its end.

@@ -10,7 +10,7 @@ use crate::raw::wait::{BACKSTOP, Fence, Waited};
 use crate::sys::clock::Deadline;
 use crate::sys::{letter, socket};
 use crate::transfer::cargo::Cargo;
-use crate::transfer::codec::Codec;
+use crate::transfer::codec::{Codec, CodecError};
 use crate::transfer::{self};
 
 use super::end::End;
@@ -66,7 +66,7 @@ impl<T, C: Codec<T>> Outlet<T, C> {
     pub(super) fn send(&mut self, value: &T, deadline: Option<Deadline>) -> Result<(), Cause> {
         self.check()?;
         if !C::SHAPE.is_plain() {
-            return self.send_framed(value, deadline);
+            return self.send_framed::<T>(deadline, |bytes| C::encode(value, bytes));
         }
         let Writer::Slots(ring) = &mut self.ring else { return Err(not_slots().into()) };
         let pushed = Writer::push(ring, &C::SHAPE, value).map_err(Error::from)?;
@@ -121,11 +121,18 @@ impl<T, C: Codec<T>> Outlet<T, C> {
         self.end.their_side().notify(self.how);
         Ok(())
     }
+}
 
-    fn send_framed(&mut self, value: &T, deadline: Option<Deadline>) -> Result<(), Cause> {
+impl<T, C> Outlet<T, C> {
+    /// Sends what `encode` appends, the bytes of an `X`, as one framed message.
+    pub(super) fn send_framed<X>(
+        &mut self,
+        deadline: Option<Deadline>,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>,
+    ) -> Result<(), Cause> {
         let mut bytes = std::mem::take(&mut self.scratch);
         bytes.clear();
-        let sent = match transfer::encode::<T, C>(value, &mut bytes) {
+        let sent = match transfer::encode_by::<X>(&mut bytes, encode) {
             Ok(None) => self.send_bytes(&bytes, 0, deadline),
             Ok(Some(cargo)) => self.send_with(*cargo, &mut bytes, deadline),
             Err(error) => Err(error.into()),

@@ -12,7 +12,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 
 use cargo::Cargo;
 use codec::{Codec, CodecError, Serde};
@@ -44,7 +44,7 @@ impl Parcel {
 /// Turns a value and the handles inside it into a parcel.
 pub(crate) fn pack<T: Serialize>(value: &T) -> Result<Parcel> {
     let mut bytes = Vec::new();
-    let cargo = with_cargo::<T>(&mut bytes, |bytes| Serde::serialize(value, bytes))?;
+    let cargo = encode_by::<T>(&mut bytes, |bytes| Serde::serialize(value, bytes))?;
     if cargo.is_none() {
         cargo::append_none(&mut bytes);
     }
@@ -53,21 +53,34 @@ pub(crate) fn pack<T: Serialize>(value: &T) -> Result<Parcel> {
 
 /// Makes the value of a parcel again, in the process that received it.
 pub(crate) fn unpack<T: DeserializeOwned>(bytes: &[u8], fds: Vec<OwnedFd>) -> Result<T> {
-    out_of_cargo(bytes, Some(fds), Serde::deserialize)
+    decode_by(bytes, Some(fds), Serde::deserialize)
+}
+
+/// Makes a value of another type that has the same bytes, without leaving this process.
+pub(crate) fn copied<T: Serialize + ?Sized, U: DeserializeOwned>(value: &T) -> Result<U> {
+    let parcel = pack(&value)?;
+    let fds =
+        parcel.fds().iter().map(BorrowedFd::try_clone_to_owned).collect::<std::io::Result<_>>();
+    let fds = fds.context(|| "copy the fds of a parcel".to_owned())?;
+    let bytes = parcel.bytes().to_vec();
+    parcel.commit();
+    unpack(&bytes, fds)
 }
 
 /// Appends a value to `bytes`; where it holds handles, their manifest follows it.
 #[inline]
 pub(crate) fn encode<T, C: Codec<T>>(value: &T, bytes: &mut Vec<u8>) -> Result<Option<Box<Cargo>>> {
-    with_cargo::<T>(bytes, |bytes| C::encode(value, bytes))
+    encode_by::<T>(bytes, |bytes| C::encode(value, bytes))
 }
 
 /// Makes a value from its bytes; `fds` is `None` if they have no manifest behind them.
 pub(crate) fn decode<T, C: Codec<T>>(bytes: &[u8], fds: Option<Vec<OwnedFd>>) -> Result<T> {
-    out_of_cargo(bytes, fds, C::decode)
+    decode_by(bytes, fds, C::decode)
 }
 
-fn with_cargo<T>(
+/// Appends the bytes of a `T` as `encode` does it; where it holds handles, their manifest follows.
+#[inline]
+pub(crate) fn encode_by<T>(
     bytes: &mut Vec<u8>,
     encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>,
 ) -> Result<Option<Box<Cargo>>> {
@@ -83,7 +96,9 @@ fn with_cargo<T>(
     Ok(cargo)
 }
 
-fn out_of_cargo<T>(
+/// Makes a value from its bytes as `decode` does it; see [`decode`].
+#[inline]
+pub(crate) fn decode_by<T>(
     bytes: &[u8],
     fds: Option<Vec<OwnedFd>>,
     decode: impl FnOnce(&[u8]) -> Result<T, CodecError>,
