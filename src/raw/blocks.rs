@@ -172,11 +172,18 @@ impl Block {
     /// Every such move is counted between its two halves. If the count moved, the mover was a
     /// holder after our release, so it is he who looks last.
     fn is_unheld(&self) -> bool {
+        self.is_held_by_none_but(None)
+    }
+
+    /// Whether `me`, who holds it, is the only holder, or nobody holds it. What is missed here, a
+    /// hold that moves meanwhile, is somebody else's hold then and now.
+    pub(crate) fn is_held_by_none_but(&self, me: Option<u32>) -> bool {
         // Acquire `hold-counted`: a hold counted before this is seen below.
         let before = self.holds.load(at(Acquire, "hold-counted"));
-        for holders in &self.holders {
+        for (word, holders) in self.holders.iter().enumerate() {
+            let own = me.filter(|me| word_of(*me) == word).map_or(0, bit_of);
             // Acquire `hold-left`: who left, left its count and its work behind.
-            if holders.load(at(Acquire, "hold-left")) != 0 {
+            if holders.load(at(Acquire, "hold-left")) & !own != 0 {
                 return false;
             }
         }

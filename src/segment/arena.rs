@@ -6,6 +6,7 @@ use std::ptr::NonNull;
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::blocks::{State, granules_for};
 use crate::raw::kind::Kind;
+use crate::raw::participants::PARTICIPANTS_MAX;
 
 use super::layout::{Geometry, OBJECT_MAX};
 use super::{Books, Segment, Shared, registry};
@@ -238,6 +239,24 @@ impl Segment {
     pub(crate) fn kind_of(&self, index: u32) -> Option<Kind> {
         let block = self.blocks().get(index as usize)?;
         if block.state() == State::Live { Kind::from_number(block.kind()) } else { None }
+    }
+
+    /// Whether this process has one handle on the block, and nobody else any: so it stays, until
+    /// this handle is passed on.
+    pub(super) fn is_alone_on(&self, index: u32) -> bool {
+        let books = self.books();
+        let block = self.blocks().get(index as usize);
+        books.holds.get(&index) == Some(&1)
+            && block.is_some_and(|block| block.is_held_by_none_but(Some(self.me())))
+    }
+
+    /// How many participants hold the block, but for this process.
+    pub(super) fn others_on(&self, index: u32) -> usize {
+        let Some(block) = self.blocks().get(index as usize) else { return 0 };
+        let me = self.me();
+        (0..self.entered().min(PARTICIPANTS_MAX))
+            .filter(|id| *id != me && block.is_held_by(*id))
+            .count()
     }
 
     /// Whether any handle of this process stands on the block.

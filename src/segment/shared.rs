@@ -50,6 +50,17 @@ impl Shared {
         self.block
     }
 
+    /// Whether this is the last handle of all processes and parcels.
+    pub(crate) fn is_alone(&self) -> bool {
+        let _gate = registry::gate();
+        self.segment.is_alone_on(self.block)
+    }
+
+    /// How many other participants hold the block: processes, and parcels on their way.
+    pub(crate) fn others(&self) -> usize {
+        self.segment.others_on(self.block)
+    }
+
     /// Whether the block holds an object of this kind, and is long enough to begin with its head.
     pub(crate) fn is(&self, kind: Kind) -> bool {
         self.segment.kind_of(self.block) == Some(kind) && self.length >= kind.least_bytes()

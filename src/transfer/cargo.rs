@@ -30,6 +30,8 @@ pub(crate) trait Moving: Send + Sync + std::fmt::Debug {
 pub(crate) struct Cargo {
     couriers: Vec<Courier>,
     fds: Vec<OwnedFd>,
+    /// Those of `fds` that many handles of one parcel have in common, and their numbers.
+    common: Vec<(Arc<OwnedFd>, u32)>,
     moves: Vec<(Arc<dyn Moving>, u32)>,
     blocks: Vec<(u32, u32)>,
     /// Why a handle could not be packed: formats keep no more of it than "custom error".
@@ -125,6 +127,22 @@ pub(crate) fn put_fd(fd: BorrowedFd<'_>) -> Result<u32> {
         let copy = fd.try_clone_to_owned();
         cargo.fds.push(copy.context(|| "copy an fd that a handle needs".to_owned())?);
         number_of(cargo.fds.len())
+    })
+}
+
+/// As [`put_fd`], for an fd that many handles have in common: it goes once.
+pub(crate) fn put_common_fd(fd: &Arc<OwnedFd>) -> Result<u32> {
+    let known = |cargo: &mut Cargo| {
+        let common = cargo.common.iter().find(|(known, _)| Arc::ptr_eq(known, fd));
+        Ok(common.map(|(_, number)| *number))
+    };
+    if let Some(number) = with_outgoing(known)? {
+        return Ok(number);
+    }
+    let number = put_fd(fd.as_fd())?;
+    with_outgoing(|cargo| {
+        cargo.common.push((Arc::clone(fd), number));
+        Ok(number)
     })
 }
 
@@ -279,6 +297,15 @@ pub(crate) fn take_block(number: u32) -> Result<Arrival> {
 pub(crate) fn take_fd(number: u32) -> Result<OwnedFd> {
     with_incoming(|incoming| {
         incoming.fds.get_mut(number as usize).and_then(Option::take).ok_or_else(malformed)
+    })
+}
+
+/// Copies an fd that many handles of the parcel have in common.
+pub(crate) fn copy_fd(number: u32) -> Result<OwnedFd> {
+    with_incoming(|incoming| {
+        let fd =
+            incoming.fds.get(number as usize).and_then(Option::as_ref).ok_or_else(malformed)?;
+        fd.try_clone().context(|| "copy an fd that a handle needs".to_owned())
     })
 }
 
