@@ -20,7 +20,8 @@ mod fork;
 mod hook;
 mod job;
 mod monitor;
-mod report;
+pub(crate) mod remote;
+pub(crate) mod report;
 mod server;
 mod wait;
 
