@@ -57,6 +57,8 @@ mod channel;
 #[doc(hidden)]
 pub mod fuzzing;
 #[cfg(not(multiproc_loom))]
+mod manager;
+#[cfg(not(multiproc_loom))]
 mod pool;
 #[cfg(not(multiproc_loom))]
 mod process;
@@ -85,6 +87,10 @@ pub use error::{BarrierError, Error, ErrorKind, LockError, RecvError, Result, Se
 pub use {
     array::{Array, ArrayGuard, RangeGuard},
     channel::{Connection, Iter, Message, Nothing, Pipe, PipeBuilder, Reserved},
+    manager::{
+        CONNECTIONS_MAX, Carried, Dict, Manager, ManagerBuilder, ManagerClient, ManagerInfo,
+        ObjectInfo, Proxy,
+    },
     pool::{
         AsCompleted, Imap, ImapUnordered, Pool, PoolBuilder, PoolStats, Task, TaskError,
         TaskFuture, WORKERS_MAX, as_completed, wait_all, wait_any, worker_state,

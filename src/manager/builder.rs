@@ -1,0 +1,70 @@
+//! How a manager is to be made.
+
+use std::sync::Arc;
+
+use crate::error::{Context, Result};
+use crate::process::{Process, StartMethod};
+use crate::sync::Event;
+use crate::sys::{random, socket};
+
+use super::Manager;
+use super::client::ManagerClient;
+use super::link::{Address, Found, Link, Socket};
+use super::server::{self, Start};
+
+/// How a manager is to be made; begun by [`Manager::builder`].
+///
+/// # Examples
+/// ```
+/// use multiproc::{Manager, StartMethod};
+///
+/// let manager = Manager::builder().name("registry").start_method(StartMethod::Spawn).start()?;
+/// assert!(manager.is_alive());
+/// # Ok::<(), multiproc::Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "there is no server before `start`"]
+pub struct ManagerBuilder {
+    name: String,
+    method: StartMethod,
+}
+
+impl ManagerBuilder {
+    pub(super) fn new() -> Self {
+        Self { name: "Manager".to_owned(), method: StartMethod::default() }
+    }
+
+    /// What the server's process is called. `Manager` by default.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// How the server's process is made.
+    #[doc(alias = "ctx")]
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.method = method;
+        self
+    }
+
+    /// Starts the server, and waits until it answers.
+    ///
+    /// # Errors
+    /// Those of [`Process::spawn`].
+    pub fn start(self) -> Result<Manager> {
+        let what = || "start a manager".to_owned();
+        let server = random::uuid().context(what)?;
+        let (ours, theirs) = socket::pair().context(what)?;
+        let litter = Event::new()?;
+        let link = Link::to(server, || Ok(Address { server, door: Arc::new(ours), litter }))?;
+        let start = Start { door: Socket(theirs), link: Found(Arc::clone(&link)) };
+        let process =
+            Process::builder().name(self.name).start_method(self.method).kill_on_drop(true);
+        let process = process.spawn(server::main, start)?;
+        let client = ManagerClient::new(link);
+        let pid = process.pid();
+        let manager = Manager { process: Some(process), client, pid };
+        manager.client.ping()?;
+        Ok(manager)
+    }
+}

@@ -1,0 +1,299 @@
+//! What makes objects in a server.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::array::Array;
+use crate::error::{Error, ErrorKind, Result};
+use crate::queue::Queue;
+use crate::sync::{Barrier, Condition, Data, Event, Lock, ReentrantLock, RwLock, Semaphore};
+use crate::sys::clock::Deadline;
+use crate::transfer::codec::{Codec, Serde};
+use crate::value::Value;
+
+use super::dict::Dict;
+use super::function::Taking;
+use super::link::{Found, Link};
+use super::proxy::Proxy;
+use super::server::{self, Server};
+use super::{Carried, ManagerInfo, entry};
+
+/// The number of no object: for calls of functions alone.
+const NO_OBJECT: u64 = 0;
+
+/// Makes objects in the server of a [`Manager`](crate::Manager); what a manager dereferences to.
+///
+/// A client is `Clone`, and travels. It does not keep the server alive.
+///
+/// # Examples
+/// ```
+/// use multiproc::{List, Manager, ManagerClient, Process};
+///
+/// fn make(manager: ManagerClient) -> multiproc::Result<List<String>> {
+///     let list = manager.list()?;
+///     list.push("made by a child".to_owned())?;
+///     Ok(list)
+/// }
+///
+/// let manager = Manager::start()?;
+/// let list = Process::spawn(make, manager.client())?.join().unwrap()?;
+/// assert_eq!(list.len()?, 1);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct ManagerClient {
+    link: Arc<Link>,
+}
+
+impl ManagerClient {
+    pub(super) fn new(link: Arc<Link>) -> Self {
+        Self { link }
+    }
+
+    /// A client of the same manager, to be kept or sent.
+    #[must_use]
+    pub fn client(&self) -> Self {
+        self.clone()
+    }
+
+    /// Has the server host a value, and gives the first handle of it.
+    ///
+    /// # Errors
+    /// - [`Disconnected`](ErrorKind::Disconnected): the server is gone.
+    /// - [`Codec`](ErrorKind::Codec): the value cannot be carried.
+    /// - [`Limit`](ErrorKind::Limit), [`Memory`](ErrorKind::Memory): there is no room.
+    #[doc(alias = "register")]
+    pub fn host<T: Carried + Sync>(&self, value: T) -> Result<Proxy<T>> {
+        self.run(host, value)?
+    }
+
+    /// Makes an empty dictionary.
+    ///
+    /// # Errors
+    /// As [`host`](Self::host).
+    pub fn dict<K, V>(&self) -> Result<Dict<K, V>>
+    where
+        K: Send + Sync + 'static,
+        V: Send + Sync + 'static,
+    {
+        self.host_with(|()| HashMap::new(), ())
+    }
+
+    /// Has the server make a value by calling `f` with `args`, and host it.
+    ///
+    /// # Errors
+    /// As [`host`](Self::host); [`Worker`](ErrorKind::Worker) if `f` panicked.
+    pub fn host_with<A, T>(&self, f: fn(A) -> T, args: A) -> Result<Proxy<T>>
+    where
+        A: Carried,
+        T: Send + Sync + 'static,
+    {
+        self.run(host_with, (Taking::taking(f), args))?
+    }
+
+    /// Calls a function in the server's process.
+    ///
+    /// # Errors
+    /// Those of [`Proxy::call`].
+    pub fn run<A: Carried, R: Carried>(&self, f: fn(A) -> R, args: A) -> Result<R> {
+        self.run_until(f, args, Deadline::NEVER)
+    }
+
+    fn run_until<A, R>(&self, f: fn(A) -> R, args: A, until: Deadline) -> Result<R>
+    where
+        A: Carried,
+        R: Carried,
+    {
+        if server::here().is_some_and(|server| Arc::ptr_eq(server.link(), &self.link)) {
+            return Ok(f(args));
+        }
+        self.link.ask(NO_OBJECT, entry::free(f)?, &args, until)
+    }
+
+    /// What the server has.
+    ///
+    /// # Errors
+    /// [`Disconnected`](ErrorKind::Disconnected) if it is gone.
+    #[doc(alias = "number_of_objects")]
+    pub fn debug_info(&self) -> Result<ManagerInfo> {
+        self.run(info, ())?
+    }
+
+    pub(super) fn ping(&self) -> Result<()> {
+        self.run(drop::<()>, ())
+    }
+
+    pub(super) fn stop(&self, patience: Duration) -> Result<()> {
+        self.run_until(stop, (), Deadline::after(patience))?
+    }
+}
+
+/// What is shared without a server, made in the server: so that it has the life of a handle that is
+/// kept there, in a dictionary or a namespace.
+impl ManagerClient {
+    /// Makes a [`Value`].
+    ///
+    /// # Errors
+    /// Those of [`Value::new`] and of [`Proxy::call`].
+    pub fn value<T: Data + Carried>(&self, value: T) -> Result<Value<T>> {
+        self.run(Value::new, value)?
+    }
+
+    /// Makes an [`Array`] of these elements.
+    ///
+    /// # Errors
+    /// Those of [`Array::from_slice`] and of [`Proxy::call`].
+    pub fn array<T: Data + Carried>(&self, elements: Vec<T>) -> Result<Array<T>> {
+        self.run(|elements: Vec<T>| Array::from_slice(&elements), elements)?
+    }
+
+    /// Makes a [`Queue`] for `capacity` messages.
+    ///
+    /// # Errors
+    /// Those of [`Queue::bounded`] and of [`Proxy::call`].
+    pub fn queue<T: 'static>(&self, capacity: usize) -> Result<Queue<T>>
+    where
+        Serde: Codec<T>,
+    {
+        self.run(Queue::bounded, capacity)?
+    }
+
+    /// Makes a [`Queue`] without bound.
+    ///
+    /// # Errors
+    /// Those of [`Queue::unbounded`] and of [`Proxy::call`].
+    pub fn unbounded_queue<T: 'static>(&self) -> Result<Queue<T>>
+    where
+        Serde: Codec<T>,
+    {
+        self.run(|()| Queue::unbounded(), ())?
+    }
+
+    /// Makes a [`Lock`].
+    ///
+    /// # Errors
+    /// Those of [`Lock::new`] and of [`Proxy::call`].
+    pub fn lock(&self) -> Result<Lock> {
+        self.run(|()| Lock::new(), ())?
+    }
+
+    /// Makes a [`ReentrantLock`].
+    ///
+    /// # Errors
+    /// Those of [`ReentrantLock::new`] and of [`Proxy::call`].
+    #[doc(alias = "RLock")]
+    pub fn reentrant_lock(&self) -> Result<ReentrantLock> {
+        self.run(|()| ReentrantLock::new(), ())?
+    }
+
+    /// Makes a [`RwLock`].
+    ///
+    /// # Errors
+    /// Those of [`RwLock::new`] and of [`Proxy::call`].
+    pub fn rw_lock(&self) -> Result<RwLock> {
+        self.run(|()| RwLock::new(), ())?
+    }
+
+    /// Makes a [`Semaphore`].
+    ///
+    /// # Errors
+    /// Those of [`Semaphore::new`] and of [`Proxy::call`].
+    pub fn semaphore(&self, permits: u32) -> Result<Semaphore> {
+        self.run(Semaphore::new, permits)?
+    }
+
+    /// Makes a bounded [`Semaphore`].
+    ///
+    /// # Errors
+    /// Those of [`Semaphore::bounded`] and of [`Proxy::call`].
+    #[doc(alias = "BoundedSemaphore")]
+    pub fn bounded_semaphore(&self, permits: u32) -> Result<Semaphore> {
+        self.run(Semaphore::bounded, permits)?
+    }
+
+    /// Makes a [`Condition`].
+    ///
+    /// # Errors
+    /// Those of [`Condition::new`] and of [`Proxy::call`].
+    pub fn condition(&self) -> Result<Condition> {
+        self.run(|()| Condition::new(), ())?
+    }
+
+    /// Makes an [`Event`].
+    ///
+    /// # Errors
+    /// Those of [`Event::new`] and of [`Proxy::call`].
+    pub fn event(&self) -> Result<Event> {
+        self.run(|()| Event::new(), ())?
+    }
+
+    /// Makes a [`Barrier`].
+    ///
+    /// # Errors
+    /// Those of [`Barrier::new`] and of [`Proxy::call`].
+    pub fn barrier(&self, parties: usize) -> Result<Barrier> {
+        self.run(Barrier::new, parties)?
+    }
+}
+
+/// The server that this is called in.
+fn here() -> Result<&'static Server> {
+    server::here().ok_or_else(|| Error::new(ErrorKind::Corrupt, "a manager's server that is none"))
+}
+
+fn host<T: Send + Sync + 'static>(value: T) -> Result<Proxy<T>> {
+    here()?.host(value).map(Proxy::new)
+}
+
+fn host_with<A: 'static, T: Send + Sync + 'static>(
+    (f, args): (Taking<A, T>, A),
+) -> Result<Proxy<T>> {
+    host(f.pointer()(args))
+}
+
+fn info((): ()) -> Result<ManagerInfo> {
+    here().map(ManagerInfo::of)
+}
+
+fn stop((): ()) -> Result<()> {
+    here().map(Server::stop)
+}
+
+impl PartialEq for ManagerClient {
+    /// Whether both are of one manager.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.link, &other.link)
+    }
+}
+
+impl Eq for ManagerClient {}
+
+impl fmt::Debug for ManagerClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManagerClient").finish_non_exhaustive()
+    }
+}
+
+impl Serialize for ManagerClient {
+    /// Puts the client into the parcel that is being packed.
+    ///
+    /// # Errors
+    /// Outside the arguments and results of processes and the messages of connections.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.link.address().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ManagerClient {
+    /// Takes the client out of the parcel that is being unpacked.
+    ///
+    /// # Errors
+    /// Outside the arguments and results of processes and the messages of connections.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Found::deserialize(deserializer).map(|found| Self::new(found.0))
+    }
+}

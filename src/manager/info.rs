@@ -1,0 +1,54 @@
+//! What a server has, for those who look.
+
+use serde::{Deserialize, Serialize};
+
+use super::hosted::Hosted;
+use super::server::Server;
+
+/// What the server of a manager has, as it was a moment ago.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ManagerInfo {
+    /// The server's process.
+    pub pid: u32,
+    /// The objects that it hosts, in the order in which they were made.
+    pub objects: Vec<ObjectInfo>,
+    /// The processes that have called it, once for each pipe that they have to it.
+    pub clients: Vec<u32>,
+}
+
+/// A hosted object, as it was a moment ago.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ObjectInfo {
+    /// Its number, see [`Proxy::id`](crate::Proxy::id).
+    pub id: u64,
+    /// The name of its type.
+    pub type_name: String,
+    /// How many processes, or parcels on their way, have handles of it, but for the server.
+    pub holders: usize,
+    /// How often it was called.
+    pub calls: u64,
+}
+
+impl ManagerInfo {
+    pub(super) fn of(server: &Server) -> Self {
+        let objects = server.all_objects();
+        Self {
+            pid: std::process::id(),
+            objects: objects.iter().map(|hosted| ObjectInfo::of(hosted)).collect(),
+            clients: server.clients(),
+        }
+    }
+}
+
+impl ObjectInfo {
+    fn of(hosted: &Hosted) -> Self {
+        Self {
+            id: hosted.key(),
+            type_name: hosted.type_name().to_owned(),
+            holders: hosted.life.others(),
+            calls: hosted.calls(),
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! The server: a process with objects, a thread that opens the door, and a thread for each pipe.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::channel::Connection;
+use crate::error::{Cause, Error, ErrorKind, Result};
+use crate::process::entry::Entry;
+use crate::process::remote::{Outcome, caught, contained, lock};
+use crate::raw::kind::Kind;
+use crate::segment;
+use crate::sys::clock::Deadline;
+use crate::sys::{fork, letter, socket, task};
+use crate::transfer;
+
+use super::CONNECTIONS_MAX;
+use super::entry::{self, Prepared};
+use super::hosted::Hosted;
+use super::link::{Found, Knock, Link, Reply, Request, Socket};
+use super::reference::Reference;
+
+/// A parcel with a handle in it that was lost on its way tells nobody; so often it is looked for.
+const ROUND: Duration = Duration::from_secs(5);
+
+/// What a server needs to begin.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Start {
+    pub(super) door: Socket,
+    pub(super) link: Found,
+}
+
+/// What a server has.
+pub(super) struct Server {
+    link: Arc<Link>,
+    door: OwnedFd,
+    objects: Mutex<Objects>,
+    /// The processes at the other ends of the pipes.
+    clients: Mutex<Vec<u32>>,
+    generation: u32,
+}
+
+#[derive(Default)]
+struct Objects {
+    last: u64,
+    all: HashMap<u64, Arc<Hosted>>,
+}
+
+/// The server that this process is.
+static SERVER: OnceLock<Server> = OnceLock::new();
+
+/// The server of this process, if it is one.
+pub(super) fn here() -> Option<&'static Server> {
+    SERVER.get().filter(|server| server.generation == fork::generation())
+}
+
+/// The whole life of a server's process.
+pub(super) fn main(start: Start) {
+    // What the terminal says it says to the manager's owner, who decides.
+    task::ignore_interrupts();
+    let server = SERVER.get_or_init(|| Server {
+        link: start.link.0,
+        door: start.door.0,
+        objects: Mutex::default(),
+        clients: Mutex::default(),
+        generation: fork::generation(),
+    });
+    let sweeping = thread::Builder::new().name("manager-litter".to_owned());
+    if sweeping.spawn(|| server.sweep()).is_err() {
+        return;
+    }
+    while let Some(knock) = server.next_knock() {
+        server.let_in(knock);
+    }
+    server.clear();
+}
+
+impl Server {
+    pub(super) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    /// Waits for a client. `None` when the server is to end.
+    fn next_knock(&self) -> Option<Knock> {
+        loop {
+            match letter::receive(self.door.as_fd(), Deadline::NEVER) {
+                Ok(Some(letter)) => {
+                    if let Ok(knock) = transfer::unpack(&letter.bytes, letter.fds) {
+                        return Some(knock);
+                    }
+                    // Whoever knocked hears that the pipe is closed.
+                }
+                Ok(None) => return None,
+                Err(cause) if can_be_passed_over(&cause) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// Gives a client a thread of its own.
+    fn let_in(&'static self, Knock { pid, line }: Knock) {
+        let mut clients = lock(&self.clients);
+        if clients.len() >= CONNECTIONS_MAX {
+            drop(clients);
+            let what = format!("more than {CONNECTIONS_MAX} calls of a manager at once");
+            return refuse(line, &Error::new(ErrorKind::Limit, what));
+        }
+        clients.push(pid);
+        drop(clients);
+        let line = Arc::new(Mutex::new(Some(line)));
+        let theirs = Arc::clone(&line);
+        let life = thread::Builder::new().name(format!("manager-{pid}")).spawn(move || {
+            let line = lock(&theirs).take();
+            line.into_iter().for_each(|line| serve(self, line));
+            self.say_farewell(pid);
+        });
+        if let Err(cause) = life {
+            self.say_farewell(pid);
+            let what = "start a thread for a client of a manager";
+            let error = Error::new(ErrorKind::Limit, what).because(cause);
+            lock(&line).take().into_iter().for_each(|line| refuse(line, &error));
+        }
+    }
+
+    fn say_farewell(&self, pid: u32) {
+        let mut clients = lock(&self.clients);
+        if let Some(at) = clients.iter().position(|client| *client == pid) {
+            clients.swap_remove(at);
+        }
+        drop(clients);
+        self.link.tell_of_litter();
+    }
+
+    /// Hosts a value, and makes the first handle of it.
+    pub(super) fn host<T: Send + Sync + 'static>(&self, value: T) -> Result<Reference> {
+        let life = segment::allocate(1, Kind::Inert, |_, _| {})?;
+        let mut objects = lock(&self.objects);
+        objects.last += 1;
+        let hosted = Hosted::new(objects.last, value, life);
+        let first = Reference::first(&self.link, &hosted);
+        objects.all.insert(hosted.key(), hosted);
+        Ok(first)
+    }
+
+    /// The object of this number.
+    pub(super) fn object(&self, key: u64) -> Result<Arc<Hosted>> {
+        let objects = lock(&self.objects);
+        objects.all.get(&key).cloned().ok_or_else(|| {
+            let what = format!("call object {key} of a manager: there is none");
+            Error::new(ErrorKind::Corrupt, what)
+        })
+    }
+
+    /// All objects, by their numbers.
+    pub(super) fn all_objects(&self) -> Vec<Arc<Hosted>> {
+        let mut all: Vec<_> = lock(&self.objects).all.values().cloned().collect();
+        all.sort_by_key(|hosted| hosted.key());
+        all
+    }
+
+    /// The processes that are connected, once for each pipe.
+    pub(super) fn clients(&self) -> Vec<u32> {
+        lock(&self.clients).clone()
+    }
+
+    /// Has the server end, when its door has been looked after.
+    pub(super) fn stop(&self) {
+        socket::shut_down(self.door.as_fd());
+    }
+
+    /// Drops what nobody has a handle of any more, whenever there is reason to look.
+    fn sweep(&self) {
+        let litter = &self.link.address().litter;
+        loop {
+            if litter.wait_timeout(ROUND).is_err() || litter.clear().is_err() {
+                return;
+            }
+            segment::recover_all();
+            // An object that goes may have had handles of others.
+            while self.drop_unheld() {}
+        }
+    }
+
+    fn drop_unheld(&self) -> bool {
+        let mut objects = lock(&self.objects);
+        // Whoever calls it has another `Arc`.
+        let is_unheld =
+            |hosted: &Arc<Hosted>| Arc::strong_count(hosted) == 1 && hosted.life.is_alone();
+        let unheld: Vec<_> = objects.all.extract_if(|_, hosted| is_unheld(hosted)).collect();
+        drop(objects);
+        let is_any = !unheld.is_empty();
+        for (_, hosted) in unheld {
+            // What it is the user said: its destructor may panic.
+            let _ = caught(move || drop(hosted));
+        }
+        is_any
+    }
+
+    /// Drops everything, in the order in which it was made.
+    fn clear(&self) {
+        for hosted in self.all_objects() {
+            lock(&self.objects).all.remove(&hosted.key());
+            let _ = caught(move || drop(hosted));
+        }
+    }
+}
+
+/// Whether the next letter may be well, after this one was not.
+fn can_be_passed_over(cause: &std::io::Error) -> bool {
+    cause.kind() == std::io::ErrorKind::InvalidData
+        || matches!(cause.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
+}
+
+/// What a client asks for.
+struct Asked {
+    key: u64,
+    call: Result<Prepared, String>,
+}
+
+/// Does what one client asks for, one call after the other, until it is gone.
+fn serve(server: &Server, mut line: Connection<Reply, Request>) {
+    while let Some(asked) = next_call(&mut line) {
+        let answer = match asked.call {
+            Ok(call) => call(server.object(asked.key)),
+            Err(cause) => Err(Error::new(ErrorKind::Codec, cause)),
+        };
+        let outcome = answer.map_or_else(Outcome::Failed, Outcome::Returned);
+        if !reply(&mut line, &outcome) {
+            return;
+        }
+    }
+}
+
+fn next_call(line: &mut Connection<Reply, Request>) -> Option<Asked> {
+    let asked = line.recv_as(Deadline::NEVER, |bytes| {
+        let ((key, name), arguments) = postcard::take_from_bytes::<(u64, Entry)>(bytes)?;
+        let call = contained(|| entry::prepare(name, arguments));
+        Ok(Asked { key, call: call.map_err(|cause| cause.to_string()) })
+    });
+    match asked {
+        Ok(asked) => Some(asked),
+        // Handles that did not arrive, say. The client waits.
+        Err(Cause::Failed(error)) if error.kind() != ErrorKind::Corrupt => {
+            Some(Asked { key: 0, call: Err(error.to_string()) })
+        }
+        Err(_) => None,
+    }
+}
+
+/// Sends what came of a call. Whether the client is still there.
+fn reply(line: &mut Connection<Reply, Request>, outcome: &Outcome) -> bool {
+    let mut send =
+        |outcome: &Outcome| line.send_as::<Reply>(Deadline::NEVER, |bytes| outcome.encode(bytes));
+    match send(outcome) {
+        Ok(()) => true,
+        Err(Cause::Failed(error)) => send(&Outcome::Failed(error)).is_ok(),
+        Err(_) => false,
+    }
+}
+
+/// Says to a client, as the answer to its first call, why it has no thread.
+fn refuse(mut line: Connection<Reply, Request>, error: &Error) {
+    let now = Deadline::after(Duration::ZERO);
+    let outcome = Outcome::Failed(Error::new(error.kind(), error.to_string()));
+    let _ = line.send_as::<Reply>(now, |bytes| outcome.encode(bytes));
+}
