@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::error::{Context, Result};
 use crate::process::{Process, StartMethod};
 use crate::sync::Event;
-use crate::sys::{random, socket};
+use crate::sys::{fork, random, socket};
 
 use super::Manager;
 use super::client::ManagerClient;
@@ -63,7 +63,8 @@ impl ManagerBuilder {
         let process = process.spawn(server::main, start)?;
         let client = ManagerClient::new(link);
         let pid = process.pid();
-        let manager = Manager { process: Some(process), client, pid };
+        let generation = fork::generation();
+        let manager = Manager { process: Some(process), client, pid, generation };
         manager.client.ping()?;
         Ok(manager)
     }

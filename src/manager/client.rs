@@ -47,11 +47,13 @@ const NO_OBJECT: u64 = 0;
 #[derive(Clone)]
 pub struct ManagerClient {
     link: Arc<Link>,
+    /// How long its own calls may take.
+    timeout: Option<Duration>,
 }
 
 impl ManagerClient {
     pub(super) fn new(link: Arc<Link>) -> Self {
-        Self { link }
+        Self { link, timeout: None }
     }
 
     /// A client of the same manager, to be kept or sent.
@@ -100,7 +102,13 @@ impl ManagerClient {
     /// # Errors
     /// Those of [`Proxy::call`].
     pub fn run<A: Carried, R: Carried>(&self, f: fn(A) -> R, args: A) -> Result<R> {
-        self.run_until(f, args, Deadline::NEVER)
+        self.run_until(f, args, self.timeout.map_or(Deadline::NEVER, Deadline::after))
+    }
+
+    /// A client whose own calls take `timeout` at the most; those of the handles that it makes are
+    /// not bounded by it, see [`Proxy::with_timeout`].
+    pub fn with_timeout(&self, timeout: Duration) -> Self {
+        Self { timeout: Some(timeout), ..self.clone() }
     }
 
     fn run_until<A, R>(&self, f: fn(A) -> R, args: A, until: Deadline) -> Result<R>
@@ -284,7 +292,7 @@ impl Serialize for ManagerClient {
     /// # Errors
     /// Outside the arguments and results of processes and the messages of connections.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.link.address().serialize(serializer)
+        (self.link.address(), self.timeout).serialize(serializer)
     }
 }
 
@@ -294,6 +302,7 @@ impl<'de> Deserialize<'de> for ManagerClient {
     /// # Errors
     /// Outside the arguments and results of processes and the messages of connections.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Found::deserialize(deserializer).map(|found| Self::new(found.0))
+        let (Found(link), timeout) = <(Found, Option<Duration>)>::deserialize(deserializer)?;
+        Ok(Self { link, timeout })
     }
 }

@@ -27,6 +27,9 @@ use crate::transfer::codec::{CodecError, Serde};
 /// How long a server may take to look after its door.
 const KNOCKING: Duration = Duration::from_secs(10);
 
+/// So many pipes are kept for the next calls; more were of use to many calls at once.
+const IDLE_MAX: usize = 16;
+
 /// The bytes of a request are not a value of any one type; this stands for all.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Request(());
@@ -102,7 +105,7 @@ impl Link {
         A: Serialize + ?Sized,
         R: DeserializeOwned,
     {
-        let mut line = self.line()?;
+        let mut line = self.line(until)?;
         let sent = line.send_as::<&A>(until, |bytes| {
             Serde::serialize(&(key, entry), bytes)?;
             Serde::serialize(&args, bytes)
@@ -121,7 +124,7 @@ impl Link {
         answer
     }
 
-    fn line(&self) -> Result<Line> {
+    fn line(&self, until: Deadline) -> Result<Line> {
         let mut idle = lock(&self.idle);
         if idle.generation != fork::generation() {
             std::mem::take(&mut idle.lines).into_iter().for_each(std::mem::forget);
@@ -129,19 +132,22 @@ impl Link {
         }
         let line = idle.lines.pop();
         drop(idle);
-        line.map_or_else(|| self.knock(), Ok)
+        line.map_or_else(|| self.knock(until), Ok)
     }
 
     fn keep(&self, line: Line) {
-        lock(&self.idle).lines.push(line);
+        let mut idle = lock(&self.idle);
+        if idle.lines.len() < IDLE_MAX {
+            idle.lines.push(line);
+        }
     }
 
     /// Makes a pipe, and gives the server its other end.
-    fn knock(&self) -> Result<Line> {
+    fn knock(&self, until: Deadline) -> Result<Line> {
         let (ours, theirs) = Pipe::duplex()?;
         let parcel = transfer::pack(&Knock { pid: std::process::id(), line: theirs })?;
         let fds = parcel.fds();
-        let until = Deadline::after(KNOCKING);
+        let until = Deadline::after(until.left_at_most(KNOCKING));
         let sent = letter::send(self.address.door.as_fd(), parcel.bytes(), &fds, until);
         drop(fds);
         match sent {

@@ -29,6 +29,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::Process;
+use crate::sys::fork;
 
 pub use builder::ManagerBuilder;
 pub use client::ManagerClient;
@@ -36,8 +37,8 @@ pub use dict::Dict;
 pub use info::{ManagerInfo, ObjectInfo};
 pub use proxy::Proxy;
 
-/// How many calls of one manager, of all its clients together, can be under way at the same time:
-/// so many threads its server has at the most.
+/// How many pipes the server of a manager has at the most, each with a thread: as many calls, of all
+/// its clients together, can be under way at the same time. A process keeps up to 16 of them.
 pub const CONNECTIONS_MAX: usize = 1000;
 
 /// How long a server may take to drop its objects before it is killed.
@@ -91,6 +92,8 @@ pub struct Manager {
     process: Option<Process<()>>,
     client: ManagerClient,
     pid: u32,
+    /// Of the process that made it; a copy in a forked one is not the owner.
+    generation: u32,
 }
 
 impl Manager {
@@ -134,6 +137,10 @@ impl Manager {
 
     fn end(&mut self) -> Result<()> {
         let Some(mut process) = self.process.take() else { return Ok(()) };
+        if self.generation != fork::generation() {
+            std::mem::forget(process);
+            return Ok(());
+        }
         // It may end before it answers.
         let _ = self.client.stop(FAREWELL);
         if let Ok(Some(())) = process.join_timeout(FAREWELL) {
