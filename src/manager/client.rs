@@ -1,6 +1,5 @@
 //! What makes objects in a server.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +14,6 @@ use crate::sys::clock::Deadline;
 use crate::transfer::codec::{Codec, Serde};
 use crate::value::Value;
 
-use super::dict::Dict;
 use super::function::Taking;
 use super::link::{Found, Link};
 use super::proxy::Proxy;
@@ -71,18 +69,6 @@ impl ManagerClient {
     #[doc(alias = "register")]
     pub fn host<T: Carried + Sync>(&self, value: T) -> Result<Proxy<T>> {
         self.run(host, value)?
-    }
-
-    /// Makes an empty dictionary.
-    ///
-    /// # Errors
-    /// As [`host`](Self::host).
-    pub fn dict<K, V>(&self) -> Result<Dict<K, V>>
-    where
-        K: Send + Sync + 'static,
-        V: Send + Sync + 'static,
-    {
-        self.host_with(|()| HashMap::new(), ())
     }
 
     /// Has the server make a value by calling `f` with `args`, and host it.

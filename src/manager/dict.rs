@@ -8,14 +8,18 @@ use serde::Serialize;
 
 use crate::error::Result;
 
-use super::function::Changing;
-use super::{Carried, Proxy};
+use super::function::{Changing, ChangingAt};
+use super::{Carried, ManagerClient, Proxy};
 
 /// A dictionary in the server of a manager: a [`Proxy`] with the verbs of [`HashMap`].
 ///
-/// Made by [`ManagerClient::dict`](crate::ManagerClient::dict), or by hosting a [`HashMap`]. Every
-/// verb is one call, and nobody sees it half done; what takes several calls, others may be between.
-/// [`update`](Proxy::update) changes a value in place.
+/// Made by [`ManagerClient::dict`], or by hosting a [`HashMap`]. Every verb is one call, and nobody
+/// sees it half done; what takes several calls, others may be between. What there is no verb for,
+/// [`call`](Proxy::call) does with a function of the program.
+///
+/// Keys and values may be handles, also of other collections: those live as long as they are in
+/// here. Verbs that look a key up borrow it, as those of [`HashMap`] do: a `Q` must have the bytes
+/// of a `K` when it is serialized, as a `str` has those of a `String`.
 ///
 /// All verbs have the errors of [`Proxy::call`].
 ///
@@ -39,18 +43,46 @@ use super::{Carried, Proxy};
 #[doc(alias = "DictProxy")]
 pub type Dict<K, V> = Proxy<HashMap<K, V>>;
 
+impl ManagerClient {
+    /// Makes an empty dictionary.
+    ///
+    /// # Errors
+    /// As [`host`](Self::host).
+    pub fn dict<K, V>(&self) -> Result<Dict<K, V>>
+    where
+        K: Send + Sync + 'static,
+        V: Send + Sync + 'static,
+    {
+        self.host_with(|()| HashMap::new(), ())
+    }
+
+    /// Makes a dictionary of these keys and values; of those of one key, the last.
+    ///
+    /// # Errors
+    /// As [`host`](Self::host).
+    pub fn dict_from<K, V>(&self, items: impl IntoIterator<Item = (K, V)>) -> Result<Dict<K, V>>
+    where
+        K: Carried + Sync + Eq + Hash,
+        V: Carried + Sync,
+    {
+        let make = |items: Vec<(K, V)>| items.into_iter().collect::<HashMap<K, V>>();
+        self.host_with(make, items.into_iter().collect())
+    }
+}
+
 impl<K, V> Proxy<HashMap<K, V>>
 where
     K: Carried + Sync + Eq + Hash,
     V: Carried + Sync,
 {
-    /// Sets the value of a key; the value that it had.
+    /// Sets the value of a key. The value that it had.
+    #[doc(alias = "__setitem__")]
     pub fn insert(&self, key: K, value: V) -> Result<Option<V>> {
         self.call(|map, (key, value)| map.insert(key, value), (key, value))
     }
 
-    /// The value of a key, if it has one. The bytes of a `Q` are those of a `K`, as those of a
-    /// `str` are those of a `String`.
+    /// The value of a key, if it has one.
+    #[doc(alias = "__getitem__")]
     pub fn get<Q>(&self, key: &Q) -> Result<Option<V>>
     where
         K: Borrow<Q>,
@@ -60,21 +92,81 @@ where
         self.read_by(|map, key: K| map.get::<K>(&key).cloned(), key)
     }
 
+    /// The value of a key, which gets this one if it has none.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let owners = manager.dict()?;
+    /// assert_eq!(owners.get_or_insert("port 80".to_owned(), 17)?, 17);
+    /// assert_eq!(owners.get_or_insert("port 80".to_owned(), 18)?, 17);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    #[doc(alias = "setdefault")]
+    pub fn get_or_insert(&self, key: K, value: V) -> Result<V>
+    where
+        V: Clone,
+    {
+        self.call(|map, (key, value)| map.entry(key).or_insert(value).clone(), (key, value))
+    }
+
+    /// Whether a key has a value.
+    #[doc(alias = "__contains__")]
+    #[doc(alias = "has_key")]
+    pub fn contains_key<Q>(&self, key: &Q) -> Result<bool>
+    where
+        K: Borrow<Q>,
+        Q: Serialize + ?Sized,
+    {
+        self.read_by(|map, key: K| map.contains_key::<K>(&key), key)
+    }
+
+    /// Takes a key out. The value that it had.
+    #[doc(alias = "pop")]
+    #[doc(alias = "__delitem__")]
+    pub fn remove<Q>(&self, key: &Q) -> Result<Option<V>>
+    where
+        K: Borrow<Q>,
+        Q: Serialize + ?Sized,
+    {
+        self.call_by(|map, key: K| map.remove::<K>(&key), key)
+    }
+
+    /// Takes some key out, and its value; `None` if there is none. Which one nobody can know.
+    #[doc(alias = "popitem")]
+    pub fn pop_any(&self) -> Result<Option<(K, V)>> {
+        self.call(|map, ()| map.extract_if(|_, _| true).next(), ())
+    }
+
     /// Changes the value of a key in place, by calling `f` with it and with `args`. What that
     /// returned; `None` if the key has no value.
-    pub fn update<A, R>(&self, key: K, f: fn(&mut V, A) -> R, args: A) -> Result<Option<R>>
+    ///
+    /// If `f` panics, that is the error, and the value stays as it is then.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let stock = manager.dict_from([("apples".to_owned(), 3)])?;
+    /// assert_eq!(stock.update("apples", |count, more| *count += more, 2)?, Some(()));
+    /// assert_eq!(stock.update("pears", |count, more| *count += more, 2)?, None);
+    /// assert_eq!(stock.get("apples")?, Some(5));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn update<Q, A, R>(&self, key: &Q, f: fn(&mut V, A) -> R, args: A) -> Result<Option<R>>
     where
+        K: Borrow<Q>,
+        Q: Serialize + ?Sized,
         A: Carried,
         R: Carried,
     {
         let change = |map: &mut HashMap<K, V>, (key, f, args): (K, Changing<V, A, R>, A)| {
-            map.get_mut(&key).map(|value| f.pointer()(value, args))
+            map.get_mut::<K>(&key).map(|value| f.pointer()(value, args))
         };
-        self.call(change, (key, Changing::changing(f), args))
+        self.call_by(change, &(key, Changing::changing(f), args))
     }
 
     /// As [`update`](Self::update), of a key that gets the value `first` before, if it has none.
-    #[doc(alias = "setdefault")]
+    #[doc(alias = "defaultdict")]
     pub fn update_or_insert<A, R>(
         &self,
         key: K,
@@ -93,7 +185,39 @@ where
         self.call(change, (key, first, Changing::changing(f), args))
     }
 
+    /// Sets the values of many keys in one call.
+    pub fn extend(&self, items: impl IntoIterator<Item = (K, V)>) -> Result<()> {
+        let items: Vec<(K, V)> = items.into_iter().collect();
+        self.call(|map, items: Vec<(K, V)>| map.extend(items), items)
+    }
+
+    /// Takes out every key for which `keep` does not return true. It may change the values.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let tries = manager.dict_from([(1, 3), (2, 1)])?;
+    /// tries.retain(|_, left| {
+    ///     *left -= 1;
+    ///     *left > 0
+    /// })?;
+    /// assert_eq!(tries.items()?, [(1, 2)]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn retain(&self, keep: fn(&K, &mut V) -> bool) -> Result<()> {
+        let sift = |map: &mut HashMap<K, V>, keep: ChangingAt<K, V, bool>| {
+            map.retain(keep.pointer());
+        };
+        self.call(sift, ChangingAt::changing_at(keep))
+    }
+
+    /// Takes all keys out.
+    pub fn clear(&self) -> Result<()> {
+        self.call(|map, ()| map.clear(), ())
+    }
+
     /// How many keys there are.
+    #[doc(alias = "__len__")]
     pub fn len(&self) -> Result<usize> {
         self.read(|map, ()| map.len(), ())
     }
@@ -101,5 +225,46 @@ where
     /// Whether there are none.
     pub fn is_empty(&self) -> Result<bool> {
         self.read(|map, ()| map.is_empty(), ())
+    }
+
+    /// All keys, in no order.
+    #[doc(alias = "__iter__")]
+    pub fn keys(&self) -> Result<Vec<K>>
+    where
+        K: Clone,
+    {
+        self.read(|map, ()| map.keys().cloned().collect(), ())
+    }
+
+    /// All values, in no order.
+    pub fn values(&self) -> Result<Vec<V>>
+    where
+        V: Clone,
+    {
+        self.read(|map, ()| map.values().cloned().collect(), ())
+    }
+
+    /// All keys with their values, in no order.
+    #[doc(alias = "iter")]
+    pub fn items(&self) -> Result<Vec<(K, V)>>
+    where
+        K: Clone,
+        V: Clone,
+    {
+        self.read(
+            |map, ()| map.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+            (),
+        )
+    }
+
+    /// A copy of the whole dictionary, as it is at one moment.
+    #[doc(alias = "copy")]
+    #[doc(alias = "_getvalue")]
+    pub fn snapshot(&self) -> Result<HashMap<K, V>>
+    where
+        K: Clone,
+        V: Clone,
+    {
+        self.read(|map, ()| map.clone(), ())
     }
 }
