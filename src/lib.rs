@@ -88,7 +88,7 @@ pub use {
     array::{Array, ArrayGuard, RangeGuard},
     channel::{Connection, Iter, Message, Nothing, Pipe, PipeBuilder, Reserved},
     manager::{
-        CONNECTIONS_MAX, Carried, Dict, Manager, ManagerBuilder, ManagerClient, ManagerInfo,
+        CONNECTIONS_MAX, Carried, Dict, List, Manager, ManagerBuilder, ManagerClient, ManagerInfo,
         ObjectInfo, Proxy,
     },
     pool::{

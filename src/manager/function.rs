@@ -1,6 +1,8 @@
 //! Functions as arguments of calls, by their names.
 #![allow(unsafe_code)]
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::process::entry::{self, Entry};
@@ -18,6 +20,8 @@ pub(super) type Looking<T, R> = Function<fn(&T) -> R>;
 pub(super) type Changing<T, A, R> = Function<fn(&mut T, A) -> R>;
 /// A function that looks at a key and changes its value.
 pub(super) type ChangingAt<K, V, R> = Function<fn(&K, &mut V) -> R>;
+/// A function that says which of two values is first.
+pub(super) type Comparing<T> = Function<fn(&T, &T) -> Ordering>;
 
 impl<A: 'static, R: 'static> Taking<A, R> {
     pub(super) fn taking(function: fn(A) -> R) -> Self {
@@ -39,6 +43,12 @@ impl<T: 'static, A: 'static, R: 'static> Changing<T, A, R> {
 
 impl<K: 'static, V: 'static, R: 'static> ChangingAt<K, V, R> {
     pub(super) fn changing_at(function: fn(&K, &mut V) -> R) -> Self {
+        Self(function)
+    }
+}
+
+impl<T: 'static> Comparing<T> {
+    pub(super) fn comparing(function: fn(&T, &T) -> Ordering) -> Self {
         Self(function)
     }
 }

@@ -15,6 +15,7 @@ mod function;
 mod hosted;
 mod info;
 mod link;
+mod list;
 mod proxy;
 mod reference;
 mod server;
@@ -35,6 +36,7 @@ pub use builder::ManagerBuilder;
 pub use client::ManagerClient;
 pub use dict::Dict;
 pub use info::{ManagerInfo, ObjectInfo};
+pub use list::List;
 pub use proxy::Proxy;
 
 /// How many pipes the server of a manager has at the most, each with a thread: as many calls, of all

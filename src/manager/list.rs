@@ -1,0 +1,382 @@
+//! Lists: the verbs of [`Vec`], in the server.
+
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::ops::{Bound, Range, RangeBounds};
+
+use serde::Serialize;
+
+use crate::error::{Error, ErrorKind, Result};
+
+use super::function::{Changing, Comparing, Looking};
+use super::{Carried, ManagerClient, Proxy};
+
+/// A list in the server of a manager: a [`Proxy`] with the verbs of [`Vec`].
+///
+/// Made by [`ManagerClient::list`], or by hosting a [`Vec`]. Every verb is one call, and nobody
+/// sees it half done; what takes several calls, others may be between, and an index may be that of
+/// another element by then. What there is no verb for, [`call`](Proxy::call) does with a function
+/// of the program.
+///
+/// Elements may be handles, also of other collections: those live as long as they are in here.
+/// Verbs that look for an element borrow it: a `Q` must have the bytes of a `T` when it is
+/// serialized, as a `str` has those of a `String`.
+///
+/// All verbs have the errors of [`Proxy::call`]. Those that need an element of a certain index
+/// have [`Bounds`](crate::ErrorKind::Bounds) if there is none, and change nothing then.
+///
+/// # Examples
+/// ```
+/// use multiproc::{List, Manager, Process};
+///
+/// fn change(list: List<u32>) -> multiproc::Result<()> {
+///     list.push(10)?;
+///     list.reverse()
+/// }
+///
+/// let manager = Manager::start()?;
+/// let list = manager.list_from(7..10)?;
+/// Process::spawn(change, list.clone())?.join().unwrap()?;
+/// assert_eq!(list.snapshot()?, [10, 9, 8, 7]);
+/// assert_eq!(list.slice(1..3)?, [9, 8]);
+/// let error = list.set(4, 6).unwrap_err();
+/// assert_eq!(error.to_string(), "element 4 of a list of 4");
+/// # Ok::<(), multiproc::Error>(())
+/// ```
+#[doc(alias = "ListProxy")]
+pub type List<T> = Proxy<Vec<T>>;
+
+impl ManagerClient {
+    /// Makes an empty list.
+    ///
+    /// # Errors
+    /// As [`host`](Self::host).
+    pub fn list<T: Send + Sync + 'static>(&self) -> Result<List<T>> {
+        self.host_with(|()| Vec::new(), ())
+    }
+
+    /// Makes a list of these elements.
+    ///
+    /// # Errors
+    /// As [`host`](Self::host).
+    pub fn list_from<T>(&self, elements: impl IntoIterator<Item = T>) -> Result<List<T>>
+    where
+        T: Carried + Sync,
+    {
+        self.host(elements.into_iter().collect())
+    }
+}
+
+/// Single elements.
+impl<T: Carried + Sync> Proxy<Vec<T>> {
+    /// Puts an element at the end.
+    #[doc(alias = "append")]
+    pub fn push(&self, element: T) -> Result<()> {
+        self.call(|list, element| list.push(element), element)
+    }
+
+    /// Takes the last element out, if there is one.
+    pub fn pop(&self) -> Result<Option<T>> {
+        self.call(|list, ()| list.pop(), ())
+    }
+
+    /// Puts an element in before the one of this index, or at the end, if it is the list's length.
+    pub fn insert(&self, index: usize, element: T) -> Result<()> {
+        let insert = |list: &mut Vec<T>, (index, element)| {
+            if index <= list.len() {
+                list.insert(index, element);
+                return Ok(());
+            }
+            let what = format!("insert element {index} into a list of {}", list.len());
+            Err(Error::new(ErrorKind::Bounds, what))
+        };
+        self.call(insert, (index, element))?
+    }
+
+    /// Takes an element out, and moves up those behind it.
+    #[doc(alias = "__delitem__")]
+    pub fn remove(&self, index: usize) -> Result<T> {
+        let remove = |list: &mut Vec<T>, index| {
+            within(list, index)?;
+            Ok(list.remove(index))
+        };
+        self.call(remove, index)?
+    }
+
+    /// Takes out the first element that is equal to this one, if there is one.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let names = manager.list_from(["Ada", "Bob", "Eve", "Bob"].map(str::to_owned))?;
+    /// assert_eq!(names.remove_item("Bob")?.as_deref(), Some("Bob"));
+    /// assert_eq!(names.remove_item("Zoe")?, None);
+    /// assert_eq!(names.snapshot()?, ["Ada", "Eve", "Bob"]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    #[doc(alias = "remove")]
+    pub fn remove_item<Q>(&self, element: &Q) -> Result<Option<T>>
+    where
+        T: Borrow<Q> + PartialEq,
+        Q: Serialize + ?Sized,
+    {
+        let remove = |list: &mut Vec<T>, element: T| {
+            let index = list.iter().position(|other| *other == element)?;
+            Some(list.remove(index))
+        };
+        self.call_by(remove, element)
+    }
+
+    /// The element of this index, if there is one.
+    #[doc(alias = "__getitem__")]
+    pub fn get(&self, index: usize) -> Result<Option<T>>
+    where
+        T: Clone,
+    {
+        self.read(|list, index: usize| list.get(index).cloned(), index)
+    }
+
+    /// The first element, if there is one.
+    pub fn first(&self) -> Result<Option<T>>
+    where
+        T: Clone,
+    {
+        self.read(|list, ()| list.first().cloned(), ())
+    }
+
+    /// The last element, if there is one.
+    pub fn last(&self) -> Result<Option<T>>
+    where
+        T: Clone,
+    {
+        self.read(|list, ()| list.last().cloned(), ())
+    }
+
+    /// Puts an element in the place of another one. The one that was there.
+    #[doc(alias = "replace")]
+    #[doc(alias = "__setitem__")]
+    pub fn set(&self, index: usize, element: T) -> Result<T> {
+        let set = |list: &mut Vec<T>, (index, element)| {
+            within(list, index)?;
+            Ok(std::mem::replace(&mut list[index], element))
+        };
+        self.call(set, (index, element))?
+    }
+
+    /// Changes an element in place, by calling `f` with it and with `args`. What that returned.
+    ///
+    /// If `f` panics, that is the error, and the element stays as it is then.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let totals = manager.list_from([0, 0, 7])?;
+    /// let total = totals.update(2, |total, more| {
+    ///     *total += more;
+    ///     *total
+    /// }, 3)?;
+    /// assert_eq!(total, 10);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn update<A, R>(&self, index: usize, f: fn(&mut T, A) -> R, args: A) -> Result<R>
+    where
+        A: Carried,
+        R: Carried,
+    {
+        let change = |list: &mut Vec<T>, (index, f, args): (usize, Changing<T, A, R>, A)| {
+            within(list, index)?;
+            Ok(f.pointer()(&mut list[index], args))
+        };
+        self.call(change, (index, Changing::changing(f), args))?
+    }
+
+    /// Exchanges two elements.
+    pub fn swap(&self, one: usize, other: usize) -> Result<()> {
+        let swap = |list: &mut Vec<T>, (one, other)| {
+            within(list, one)?;
+            within(list, other)?;
+            list.swap(one, other);
+            Ok(())
+        };
+        self.call(swap, (one, other))?
+    }
+}
+
+/// The list as a whole.
+impl<T: Carried + Sync> Proxy<Vec<T>> {
+    /// How many elements there are.
+    #[doc(alias = "__len__")]
+    pub fn len(&self) -> Result<usize> {
+        self.read(|list, ()| list.len(), ())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> Result<bool> {
+        self.read(|list, ()| list.is_empty(), ())
+    }
+
+    /// Whether there is an element that is equal to this one.
+    #[doc(alias = "__contains__")]
+    pub fn contains<Q>(&self, element: &Q) -> Result<bool>
+    where
+        T: Borrow<Q> + PartialEq,
+        Q: Serialize + ?Sized,
+    {
+        self.read_by(|list, element: T| list.contains(&element), element)
+    }
+
+    /// The index of the first element that is equal to this one, if there is one.
+    #[doc(alias = "index")]
+    pub fn position<Q>(&self, element: &Q) -> Result<Option<usize>>
+    where
+        T: Borrow<Q> + PartialEq,
+        Q: Serialize + ?Sized,
+    {
+        self.read_by(|list, element: T| list.iter().position(|other| *other == element), element)
+    }
+
+    /// How many elements are equal to this one.
+    pub fn count<Q>(&self, element: &Q) -> Result<usize>
+    where
+        T: Borrow<Q> + PartialEq,
+        Q: Serialize + ?Sized,
+    {
+        let count =
+            |list: &Vec<T>, element: T| list.iter().filter(|other| **other == element).count();
+        self.read_by(count, element)
+    }
+
+    /// Puts the elements in order. Those that are equal stay in the order that they have.
+    pub fn sort(&self) -> Result<()>
+    where
+        T: Ord,
+    {
+        self.call(|list, ()| list.sort(), ())
+    }
+
+    /// As [`sort`](Self::sort), in the order that `compare` says.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let list = manager.list_from([2.5_f64, -1.0, 7.0])?;
+    /// list.sort_by(|one, other| other.total_cmp(one))?;
+    /// assert_eq!(list.snapshot()?, [7.0, 2.5, -1.0]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn sort_by(&self, compare: fn(&T, &T) -> Ordering) -> Result<()> {
+        let sort = |list: &mut Vec<T>, compare: Comparing<T>| list.sort_by(compare.pointer());
+        self.call(sort, Comparing::comparing(compare))
+    }
+
+    /// As [`sort`](Self::sort), in the order of what `key` makes of the elements.
+    #[doc(alias = "key")]
+    pub fn sort_by_key<K: Ord + 'static>(&self, key: fn(&T) -> K) -> Result<()> {
+        let sort = |list: &mut Vec<T>, key: Looking<T, K>| list.sort_by_key(key.pointer());
+        self.call(sort, Looking::looking(key))
+    }
+
+    /// Turns the order round.
+    pub fn reverse(&self) -> Result<()> {
+        self.call(|list, ()| list.reverse(), ())
+    }
+
+    /// Puts many elements at the end, in one call.
+    #[doc(alias = "append")]
+    #[doc(alias = "__iadd__")]
+    pub fn extend(&self, elements: impl IntoIterator<Item = T>) -> Result<()> {
+        let elements: Vec<T> = elements.into_iter().collect();
+        self.call(|list, elements: Vec<T>| list.extend(elements), elements)
+    }
+
+    /// Takes out all but the first `length` elements; none if there are fewer.
+    pub fn truncate(&self, length: usize) -> Result<()> {
+        self.call(|list, length| list.truncate(length), length)
+    }
+
+    /// Takes all elements out.
+    pub fn clear(&self) -> Result<()> {
+        self.call(|list, ()| list.clear(), ())
+    }
+
+    /// Takes out every element for which `keep` does not return true.
+    pub fn retain(&self, keep: fn(&T) -> bool) -> Result<()> {
+        let sift = |list: &mut Vec<T>, keep: Looking<T, bool>| list.retain(keep.pointer());
+        self.call(sift, Looking::looking(keep))
+    }
+
+    /// A copy of the elements of a range, all of which must be there.
+    #[doc(alias = "__getitem__")]
+    pub fn slice(&self, range: impl RangeBounds<usize>) -> Result<Vec<T>>
+    where
+        T: Clone,
+    {
+        let slice = |list: &Vec<T>, range| Ok(list[span(list, range)?].to_vec());
+        self.read(slice, bounds(&range))?
+    }
+
+    /// Takes out the elements of a range, all of which must be there.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let jobs = manager.list_from(0..10)?;
+    /// assert_eq!(jobs.drain(..3)?, [0, 1, 2]);
+    /// assert_eq!(jobs.drain(5..)?, [8, 9]);
+    /// assert_eq!(jobs.drain(..)?, [3, 4, 5, 6, 7]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn drain(&self, range: impl RangeBounds<usize>) -> Result<Vec<T>> {
+        let drain = |list: &mut Vec<T>, range| {
+            let span = span(list, range)?;
+            Ok(list.drain(span).collect())
+        };
+        self.call(drain, bounds(&range))?
+    }
+
+    /// A copy of the whole list, as it is at one moment.
+    #[doc(alias = "copy")]
+    #[doc(alias = "_getvalue")]
+    pub fn snapshot(&self) -> Result<Vec<T>>
+    where
+        T: Clone,
+    {
+        self.read(|list, ()| list.clone(), ())
+    }
+}
+
+/// The two ends of a range.
+type Bounds = (Bound<usize>, Bound<usize>);
+
+fn bounds(range: &impl RangeBounds<usize>) -> Bounds {
+    (range.start_bound().cloned(), range.end_bound().cloned())
+}
+
+/// The elements of a range, if all of them are there.
+fn span<T>(list: &[T], (start, end): Bounds) -> Result<Range<usize>> {
+    let start = match start {
+        Bound::Included(start) => Some(start),
+        Bound::Excluded(before) => before.checked_add(1),
+        Bound::Unbounded => Some(0),
+    };
+    let end = match end {
+        Bound::Included(last) => last.checked_add(1),
+        Bound::Excluded(end) => Some(end),
+        Bound::Unbounded => Some(list.len()),
+    };
+    // What cannot be counted is behind all that is there.
+    let (start, end) = (start.unwrap_or(usize::MAX), end.unwrap_or(usize::MAX));
+    if start <= end && end <= list.len() {
+        return Ok(start..end);
+    }
+    let what = format!("elements {start} to {end} of a list of {}", list.len());
+    Err(Error::new(ErrorKind::Bounds, what))
+}
+
+fn within<T>(list: &[T], index: usize) -> Result<()> {
+    if index < list.len() {
+        return Ok(());
+    }
+    let what = format!("element {index} of a list of {}", list.len());
+    Err(Error::new(ErrorKind::Bounds, what))
+}
