@@ -19,6 +19,7 @@ mod list;
 mod proxy;
 mod reference;
 mod server;
+mod set;
 mod waits;
 
 use std::fmt;
@@ -38,6 +39,7 @@ pub use dict::Dict;
 pub use info::{ManagerInfo, ObjectInfo};
 pub use list::List;
 pub use proxy::Proxy;
+pub use set::Set;
 
 /// How many pipes the server of a manager has at the most, each with a thread: as many calls, of all
 /// its clients together, can be under way at the same time. A process keeps up to 16 of them.
