@@ -88,8 +88,8 @@ pub use {
     array::{Array, ArrayGuard, RangeGuard},
     channel::{Connection, Iter, Message, Nothing, Pipe, PipeBuilder, Reserved},
     manager::{
-        CONNECTIONS_MAX, Carried, Dict, List, Manager, ManagerBuilder, ManagerClient,
-        ManagerInfo, ObjectInfo, Proxy, Set,
+        CONNECTIONS_MAX, Carried, Dict, Fields, List, Manager, ManagerBuilder, ManagerClient,
+        ManagerInfo, Namespace, ObjectInfo, Proxy, Set,
     },
     pool::{
         AsCompleted, Imap, ImapUnordered, Pool, PoolBuilder, PoolStats, Task, TaskError,

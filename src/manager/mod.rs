@@ -16,6 +16,7 @@ mod hosted;
 mod info;
 mod link;
 mod list;
+mod namespace;
 mod proxy;
 mod reference;
 mod server;
@@ -38,6 +39,7 @@ pub use client::ManagerClient;
 pub use dict::Dict;
 pub use info::{ManagerInfo, ObjectInfo};
 pub use list::List;
+pub use namespace::{Fields, Namespace};
 pub use proxy::Proxy;
 pub use set::Set;
 
