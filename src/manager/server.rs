@@ -21,7 +21,7 @@ use crate::transfer;
 use super::CONNECTIONS_MAX;
 use super::entry::{self, Prepared};
 use super::hosted::Hosted;
-use super::link::{Found, Knock, Link, Reply, Request, Socket};
+use super::link::{Found, Knock, Link, Reply, Request, Socket, panicked};
 use super::reference::Reference;
 
 /// A parcel with a handle in it that was lost on its way tells nobody; so often it is looked for.
@@ -225,11 +225,16 @@ struct Asked {
 fn serve(server: &Server, mut line: Connection<Reply, Request>) {
     while let Some(asked) = next_call(&mut line) {
         let answer = match asked.call {
-            Ok(call) => call(server.object(asked.key)),
+            // Arguments that no function took are dropped in it.
+            Ok(call) => caught(|| call(server.object(asked.key)))
+                .unwrap_or_else(|panic| Err(panicked(panic))),
             Err(cause) => Err(Error::new(ErrorKind::Codec, cause)),
         };
         let outcome = answer.map_or_else(Outcome::Failed, Outcome::Returned);
-        if !reply(&mut line, &outcome) {
+        let is_there = reply(&mut line, &outcome);
+        // A result whose destructor panics was sent all the same.
+        let _ = caught(move || drop(outcome));
+        if !is_there {
             return;
         }
     }
