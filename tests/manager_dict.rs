@@ -96,7 +96,7 @@ fn play(_: &mut (), (dict, script): Script<HashMap<String, i64>, Step>) {
             Step::PopAny => {
                 let popped = dict.pop_any().unwrap();
                 assert_eq!(popped.is_none(), map.is_empty());
-                for (key, value) in popped {
+                if let Some((key, value)) = popped {
                     assert_eq!(map.remove(&key), Some(value));
                 }
             }

@@ -46,10 +46,6 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn is_kept(element: &String) -> bool {
-    element.len() < 2
-}
-
 /// Does the same to a set of a manager and to one of std.
 fn play(_: &mut (), (set, script): Script<HashSet<String>, Step>) {
     set.clear().unwrap();
@@ -75,8 +71,8 @@ fn play(_: &mut (), (set, script): Script<HashSet<String>, Step>) {
                 model.extend(elements);
             }
             Step::Retain => {
-                set.retain(is_kept).unwrap();
-                model.retain(is_kept);
+                set.retain(|element| element.len() < 2).unwrap();
+                model.retain(|element: &String| element.len() < 2);
             }
             Step::Clear => {
                 set.clear().unwrap();
