@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use common::{until, watched};
 use model::{CROWD, Script, assert_stumbled, crowd, play_all, sorted};
-use multiproc::{Dict, List, Manager, ManagerClient, Process};
+use multiproc::{Dict, ErrorKind, List, Manager, ManagerClient, Process};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -147,6 +147,26 @@ fn stumble_in_both(dict: &Dict<String, i64>, map: &mut HashMap<String, i64>, key
 #[test]
 fn every_verb_is_that_of_a_map() {
     play_all("every_verb_is_that_of_a_map", |manager| manager.dict(), step(), play);
+}
+
+type Pairs = Dict<[u8; 2], u8>;
+
+/// A slice has its length before its bytes, and an array has not.
+fn look_up_slices(_: &mut (), pairs: Pairs) {
+    assert_eq!(pairs.get(&[1, 2]).unwrap(), Some(3));
+    for slice in [&[][..], &[1, 2], &[1, 2, 3]] {
+        assert_eq!(pairs.get(slice).unwrap_err().kind(), ErrorKind::Codec);
+        assert_eq!(pairs.remove(slice).unwrap_err().kind(), ErrorKind::Codec);
+    }
+}
+
+#[test]
+fn a_key_that_has_other_bytes_when_borrowed_is_an_error() {
+    let manager = Manager::start().unwrap();
+    let pairs = manager.dict_from([([1, 2], 3), ([2, 1], 4), ([1, 1], 5)]).unwrap();
+    look_up_slices(&mut (), pairs.clone());
+    manager.host(()).unwrap().call(look_up_slices, pairs.clone()).unwrap();
+    assert_eq!(pairs.len().unwrap(), 3);
 }
 
 #[test]

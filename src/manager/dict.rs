@@ -19,7 +19,8 @@ use super::{Carried, ManagerClient, Proxy};
 ///
 /// Keys and values may be handles, also of other collections: those live as long as they are in
 /// here. Verbs that look a key up borrow it, as those of [`HashMap`] do: a `Q` must have the bytes
-/// of a `K` when it is serialized, as a `str` has those of a `String`.
+/// of a `K` when it is serialized, as a `str` has those of a `String`, and a slice those of a
+/// [`Vec`], but not those of an array.
 ///
 /// All verbs have the errors of [`Proxy::call`].
 ///

@@ -77,7 +77,7 @@ where
     if expected != entry::signature::<(T, A), R>() ^ WRITE {
         return Err(entry::mismatch().into());
     }
-    let arguments: A = Serde::deserialize(bytes)?;
+    let arguments: A = Serde::deserialize_whole(bytes)?;
     // SAFETY: `write` made both offsets from one `fn(&mut T, A) -> R`, as the signature says.
     let function: fn(&mut T, A) -> R = unsafe { std::mem::transmute(function) };
     Ok(Box::new(move |hosted| {
@@ -100,7 +100,7 @@ where
     if expected != entry::signature::<(T, A), R>() ^ READ {
         return Err(entry::mismatch().into());
     }
-    let arguments: A = Serde::deserialize(bytes)?;
+    let arguments: A = Serde::deserialize_whole(bytes)?;
     // SAFETY: `read` made both offsets from one `fn(&T, A) -> R`, as the signature says.
     let function: fn(&T, A) -> R = unsafe { std::mem::transmute(function) };
     Ok(Box::new(move |hosted| {
@@ -122,7 +122,7 @@ where
     if expected != entry::signature::<A, R>() ^ FREE {
         return Err(entry::mismatch().into());
     }
-    let arguments: A = Serde::deserialize(bytes)?;
+    let arguments: A = Serde::deserialize_whole(bytes)?;
     // SAFETY: `free` made both offsets from one `fn(A) -> R`, as the signature says.
     let function: fn(A) -> R = unsafe { std::mem::transmute(function) };
     Ok(Box::new(move |_| {

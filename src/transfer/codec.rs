@@ -128,6 +128,18 @@ impl Serde {
     pub(crate) fn deserialize<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
         Ok(postcard::from_bytes(bytes)?)
     }
+
+    /// Makes a value from its bytes, if they are those of a value of another type perhaps: none may
+    /// be left.
+    #[inline]
+    pub(crate) fn deserialize_whole<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+        let (value, left) = postcard::take_from_bytes(bytes)?;
+        if left.is_empty() {
+            return Ok(value);
+        }
+        let name = std::any::type_name::<T>();
+        Err(format!("{} bytes more than those of a {name}", left.len()).into())
+    }
 }
 
 impl<T: Serialize + DeserializeOwned> Codec<T> for Serde {

@@ -64,7 +64,7 @@ pub(crate) fn copied<T: Serialize + ?Sized, U: DeserializeOwned>(value: &T) -> R
     let fds = fds.context(|| "copy the fds of a parcel".to_owned())?;
     let bytes = parcel.bytes().to_vec();
     parcel.commit();
-    unpack(&bytes, fds)
+    decode_by(&bytes, Some(fds), Serde::deserialize_whole)
 }
 
 /// Appends a value to `bytes`; where it holds handles, their manifest follows it.
