@@ -69,7 +69,7 @@ pub enum ErrorKind {
     Poisoned,
     /// A barrier was broken by somebody who died, gave up or aborted it.
     Broken,
-    /// There are no such elements in an array.
+    /// There are no such elements in an array or a list.
     Bounds,
 }
 

@@ -83,7 +83,6 @@ impl ManagerClient {
     ///
     /// # Errors
     /// As [`host`](Self::host).
-    #[doc(alias = "Namespace")]
     pub fn namespace(&self) -> Result<Namespace> {
         self.host_with(|()| Fields::default(), ())
     }
