@@ -21,7 +21,7 @@ use crate::transfer;
 use super::CONNECTIONS_MAX;
 use super::entry::{self, Prepared};
 use super::hosted::Hosted;
-use super::link::{Found, Knock, Link, Reply, Request, Socket, panicked};
+use super::link::{Found, Knock, Link, Reply, Request, Socket, gone, panicked};
 use super::reference::Reference;
 
 /// A parcel with a handle in it that was lost on its way tells nobody; so often it is looked for.
@@ -48,6 +48,8 @@ pub(super) struct Server {
 struct Objects {
     last: u64,
     all: HashMap<u64, Arc<Hosted>>,
+    /// Set when all of them are to go.
+    is_over: bool,
 }
 
 /// The server that this process is.
@@ -139,6 +141,9 @@ impl Server {
     pub(super) fn host<T: Send + Sync + 'static>(&self, value: T) -> Result<Reference> {
         let life = segment::allocate(1, Kind::Inert, |_, _| {})?;
         let mut objects = lock(&self.objects);
+        if objects.is_over {
+            return Err(gone());
+        }
         objects.last += 1;
         let hosted = Hosted::new(objects.last, value, life);
         let first = Reference::first(&self.link, &hosted);
@@ -150,6 +155,9 @@ impl Server {
     pub(super) fn object(&self, key: u64) -> Result<Arc<Hosted>> {
         let objects = lock(&self.objects);
         objects.all.get(&key).cloned().ok_or_else(|| {
+            if objects.is_over {
+                return gone();
+            }
             let what = format!("call object {key} of a manager: there is none");
             Error::new(ErrorKind::Corrupt, what)
         })
@@ -202,6 +210,7 @@ impl Server {
 
     /// Drops everything, in the order in which it was made.
     fn clear(&self) {
+        lock(&self.objects).is_over = true;
         for hosted in self.all_objects() {
             lock(&self.objects).all.remove(&hosted.key());
             let _ = caught(move || drop(hosted));
