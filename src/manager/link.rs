@@ -120,7 +120,9 @@ impl Link {
             Err(cause) => return Err(not_answered(cause)),
         };
         // Whatever went wrong before this, the pipe is closed, so that no answer comes too late.
-        self.keep(line);
+        if !answer.as_ref().is_err_and(may_be_refusal) {
+            self.keep(line);
+        }
         answer
     }
 
@@ -166,6 +168,12 @@ fn decode<R: DeserializeOwned>(bytes: &[u8]) -> Result<Result<R>, CodecError> {
         Verdict::Panicked(panic) => Err(panicked(panic)),
         Verdict::Failed(error) => Err(error),
     })
+}
+
+/// Whether this may be what a server says of a pipe that it does not serve, and closes.
+#[cold]
+fn may_be_refusal(error: &Error) -> bool {
+    error.kind() == ErrorKind::Limit
 }
 
 #[cold]
