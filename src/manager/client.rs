@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::array::Array;
 use crate::error::{Error, ErrorKind, Result};
+use crate::process::remote::caught;
 use crate::queue::Queue;
 use crate::sync::{Barrier, Condition, Data, Event, Lock, ReentrantLock, RwLock, Semaphore};
 use crate::sys::clock::Deadline;
@@ -15,7 +16,7 @@ use crate::transfer::codec::{Codec, Serde};
 use crate::value::Value;
 
 use super::function::Taking;
-use super::link::{Found, Link};
+use super::link::{Found, Link, panicked};
 use super::proxy::Proxy;
 use super::server::{self, Server};
 use super::{Carried, ManagerInfo, entry};
@@ -88,24 +89,17 @@ impl ManagerClient {
     /// # Errors
     /// Those of [`Proxy::call`].
     pub fn run<A: Carried, R: Carried>(&self, f: fn(A) -> R, args: A) -> Result<R> {
-        self.run_until(f, args, self.timeout.map_or(Deadline::NEVER, Deadline::after))
+        if server::here().is_some_and(|server| Arc::ptr_eq(server.link(), &self.link)) {
+            return caught(|| f(args)).map_err(panicked);
+        }
+        let until = self.timeout.map_or(Deadline::NEVER, Deadline::after);
+        self.link.ask(NO_OBJECT, entry::free(f)?, &args, until)
     }
 
     /// A client whose own calls take `timeout` at the most; those of the handles that it makes are
     /// not bounded by it, see [`Proxy::with_timeout`].
     pub fn with_timeout(&self, timeout: Duration) -> Self {
         Self { timeout: Some(timeout), ..self.clone() }
-    }
-
-    fn run_until<A, R>(&self, f: fn(A) -> R, args: A, until: Deadline) -> Result<R>
-    where
-        A: Carried,
-        R: Carried,
-    {
-        if server::here().is_some_and(|server| Arc::ptr_eq(server.link(), &self.link)) {
-            return Ok(f(args));
-        }
-        self.link.ask(NO_OBJECT, entry::free(f)?, &args, until)
     }
 
     /// What the server has.
@@ -121,8 +115,9 @@ impl ManagerClient {
         self.run(drop::<()>, ())
     }
 
-    pub(super) fn stop(&self, patience: Duration) -> Result<()> {
-        self.run_until(stop, (), Deadline::after(patience))?
+    /// Has the server end.
+    pub(super) fn stop(&self) {
+        self.link.close();
     }
 }
 
@@ -251,10 +246,6 @@ fn host_with<A: 'static, T: Send + Sync + 'static>(
 
 fn info((): ()) -> Result<ManagerInfo> {
     here().map(ManagerInfo::of)
-}
-
-fn stop((): ()) -> Result<()> {
-    here().map(Server::stop)
 }
 
 impl PartialEq for ManagerClient {

@@ -19,7 +19,7 @@ use crate::process::remote::{Verdict, lock};
 use crate::process::report::is_gone;
 use crate::sync::Event;
 use crate::sys::clock::Deadline;
-use crate::sys::{fork, letter};
+use crate::sys::{fork, letter, socket};
 use crate::transfer;
 use crate::transfer::cargo;
 use crate::transfer::codec::{CodecError, Serde};
@@ -97,6 +97,11 @@ impl Link {
     pub(super) fn tell_of_litter(&self) {
         // In a forked copy the handle was never its own.
         let _ = self.address.litter.set();
+    }
+
+    /// Shuts the door, for all who have this way: the server ends.
+    pub(super) fn close(&self) {
+        socket::shut_down(self.address.door.as_fd());
     }
 
     /// Has the server do what `entry` names, with these arguments, to the object of this number.

@@ -147,8 +147,7 @@ impl Manager {
             std::mem::forget(process);
             return Ok(());
         }
-        // It may end before it answers.
-        let _ = self.client.stop(FAREWELL);
+        self.client.stop();
         if let Ok(Some(())) = process.join_timeout(FAREWELL) {
             return Ok(());
         }

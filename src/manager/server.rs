@@ -15,7 +15,7 @@ use crate::process::remote::{Outcome, caught, contained, lock};
 use crate::raw::kind::Kind;
 use crate::segment;
 use crate::sys::clock::Deadline;
-use crate::sys::{fork, letter, socket, task};
+use crate::sys::{fork, letter, task};
 use crate::transfer;
 
 use super::CONNECTIONS_MAX;
@@ -86,7 +86,7 @@ impl Server {
         &self.link
     }
 
-    /// Waits for a client. `None` when the server is to end.
+    /// Waits for a client. `None` when the door is shut: the server is to end.
     fn next_knock(&self) -> Option<Knock> {
         loop {
             match letter::receive(self.door.as_fd(), Deadline::NEVER) {
@@ -173,11 +173,6 @@ impl Server {
     /// The processes that are connected, once for each pipe.
     pub(super) fn clients(&self) -> Vec<u32> {
         lock(&self.clients).clone()
-    }
-
-    /// Has the server end, when its door has been looked after.
-    pub(super) fn stop(&self) {
-        socket::shut_down(self.door.as_fd());
     }
 
     /// Drops what nobody has a handle of any more, whenever there is reason to look.
