@@ -225,15 +225,21 @@ fn look(ready: &mut impl FnMut() -> bool) -> bool {
 fn linger(deadline: Deadline, ready: &mut impl FnMut() -> bool) -> bool {
     // The first looks do without the clock, which costs as much as an answer takes to come.
     if look(ready) {
+        shim::came_while_spinning();
         return true;
     }
     let (start, budget) = (Instant::now(), shim::spin_budget());
     while start.elapsed() < budget {
         if look(ready) {
+            shim::came_while_spinning();
             return true;
         }
     }
-    give_way(start, deadline, ready)
+    let has_come = give_way(start, deadline, ready);
+    if has_come {
+        shim::came_after_yield();
+    }
+    has_come
 }
 
 /// Lets others run for as long as it is cheaper than to sleep. True if `ready` said so.

@@ -219,6 +219,10 @@ pub(crate) fn spin_budget() -> Duration {
     Duration::ZERO
 }
 
+pub(crate) fn came_while_spinning() {}
+
+pub(crate) fn came_after_yield() {}
+
 pub(crate) const LOOKS: u32 = 1;
 
 pub(crate) const BACK_OFFS: u32 = 1;

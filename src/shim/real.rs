@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "shim is the door")]
 
+use std::cell::Cell;
 #[cfg(target_arch = "x86_64")]
 use std::cell::UnsafeCell;
 use std::sync::OnceLock;
@@ -116,14 +117,41 @@ impl Futex {
     }
 }
 
-/// How long a look at a word that another core may write pays. Zero where there is one CPU alone.
+thread_local! {
+    /// How many waits of this thread in a row were over only when others had been let run.
+    static SPUN_IN_VAIN: Cell<u32> = const { Cell::new(0) };
+}
+
+/// After so many such waits the peer is taken to be behind this thread, on the same CPU.
+const VAIN_ENOUGH: u32 = 4;
+
+/// And every so many waits it is found out whether it still is.
+const VAIN_AGAIN: u32 = 32;
+
+/// How long a look at a word that another core may write pays. Zero where there is one CPU alone,
+/// and where this thread has lately spun in vain: a peer that waits for this CPU does not come
+/// before it has it.
 pub(crate) fn spin_budget() -> Duration {
     static BUDGET: OnceLock<Duration> = OnceLock::new();
+    let vain = SPUN_IN_VAIN.get();
+    if VAIN_ENOUGH <= vain && !vain.is_multiple_of(VAIN_AGAIN) {
+        return Duration::ZERO;
+    }
     *BUDGET.get_or_init(|| {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         // About what a futex call costs: spinning longer than the sleep it saves is a loss.
         if cpus > 1 { Duration::from_micros(2) } else { Duration::ZERO }
     })
+}
+
+/// Remembers that what was waited for came while this thread spun.
+pub(crate) fn came_while_spinning() {
+    SPUN_IN_VAIN.set(0);
+}
+
+/// Remembers that what was waited for came after others had been let run.
+pub(crate) fn came_after_yield() {
+    SPUN_IN_VAIN.set(SPUN_IN_VAIN.get().wrapping_add(1));
 }
 
 /// Looks at a word between two looks at the clock: 32 of them take about 0.3 us.
@@ -295,5 +323,30 @@ impl Wide {
         _failure: Ordering,
     ) -> Result<(), (u64, u64)> {
         match *self {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_spins_in_vain_spins_seldom() {
+        came_while_spinning();
+        let usual = spin_budget();
+        let budgets: Vec<_> = (0..4 * VAIN_AGAIN)
+            .map(|_| {
+                let budget = spin_budget();
+                came_after_yield();
+                budget
+            })
+            .collect();
+        let (first, later) = budgets.split_at(VAIN_ENOUGH as usize);
+        assert!(first.iter().all(|budget| *budget == usual));
+        let spun = later.iter().filter(|budget| **budget == usual).count();
+        // On one CPU nobody spins at all.
+        assert!(spun == 3 || usual.is_zero(), "{spun}");
+        came_while_spinning();
+        assert_eq!(spin_budget(), usual);
     }
 }
