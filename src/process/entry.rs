@@ -102,11 +102,16 @@ where
     deliver(transfer::pack(&result)?)
 }
 
-/// FNV-1a of the function's type.
+/// A hash of the function's type.
 pub(crate) fn signature<A, R>() -> u64 {
     let name = std::any::type_name::<fn(A) -> R>();
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    // Eight at a time: with each call of a hosted object it is asked for two or four times.
+    let (words, rest) = name.as_bytes().as_chunks::<8>();
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    words.iter().chain([&last]).fold(0xcbf2_9ce4_8422_2325, |hash, word| {
+        let mixed = (hash ^ u64::from_ne_bytes(*word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed ^ mixed >> 32
     })
 }
 
