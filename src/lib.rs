@@ -30,6 +30,8 @@
 //! - [`Lock`], [`ReentrantLock`], [`RwLock`], [`Semaphore`], [`Condition`], [`Event`] and
 //!   [`Barrier`] work between processes and outlive those who have them.
 //! - A [`Value`] or an [`Array`] is plain data in shared memory, with a lock or as atomics.
+//! - A [`Manager`] is a server process that hosts objects: a [`Dict`] and the like, or a value of
+//!   any type of yours. Functions are called with them through a [`Proxy`], from everywhere.
 //! - What is `kill`ed is gone, and nothing else: see the promises in the README.
 //!
 //! The bare verb waits, `try_` never does, `_timeout` waits for so long at the most. A failed send
