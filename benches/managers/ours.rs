@@ -61,7 +61,7 @@ pub(crate) fn get(dict: &Dict<u64, u64>, number: u64) -> multiproc::Result<()> {
 
 /// `d[k] += 1`, at once.
 pub(crate) fn update(dict: &Dict<u64, u64>, number: u64) -> multiproc::Result<()> {
-    let done = dict.update(number % KEYS, |sum, more: u64| *sum += more, 1);
+    let done = dict.update(&(number % KEYS), |sum, more: u64| *sum += more, 1);
     done.map(|done| assert!(done.is_some()))
 }
 
