@@ -1,5 +1,5 @@
-//! Calls within calls: objects that call others, themselves and one another, and what begins or ends
-//! a manager where it is least expected.
+//! Calls within calls: objects that call others, themselves and one another, and what begins or
+//! ends a manager where it is least expected.
 #![allow(unsafe_code, clippy::undocumented_unsafe_blocks, reason = "forks and kills")]
 
 mod common;
