@@ -173,6 +173,29 @@ fn circles_end_with_one_deadlock_at_least() {
 }
 
 #[test]
+fn who_waits_in_no_circle_has_no_deadlock() {
+    watched("who_waits_in_no_circle", || {
+        let manager = Manager::start().unwrap();
+        let nodes = [(); 3].map(|()| Node::hosted(&manager));
+        // Both go through the last one, which goes nowhere.
+        for node in &nodes[..2] {
+            node.call(Node::know, nodes[2].clone()).unwrap();
+        }
+        thread::scope(|scope| {
+            for (at, way) in [(0, Way::Call), (1, Way::Call), (0, Way::Read), (1, Way::Read)] {
+                let node = &nodes[at];
+                scope.spawn(move || {
+                    for _ in 0..500 {
+                        assert!(go(node, way, (vec![Way::Call], None)).is_ok());
+                    }
+                });
+            }
+        });
+        assert_eq!(nodes[2].read(Node::number, ()).unwrap(), 2000);
+    });
+}
+
+#[test]
 fn circles_of_readers_and_writers_end() {
     watched("circles_of_readers_and_writers", || {
         let first = seed();
