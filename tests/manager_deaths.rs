@@ -379,7 +379,7 @@ fn a_storm_of_servers_leaves_no_caller_behind() {
             for _ in 0..calls {
                 counter.call(Counter::add, ()).unwrap();
             }
-            if calls % 2 == 0 {
+            if calls.is_multiple_of(2) {
                 // All of them are in the middle of something.
                 lines.iter_mut().for_each(|line| assert!(line.recv().unwrap() > 0));
             }

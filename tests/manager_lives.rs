@@ -333,8 +333,8 @@ fn juggle((manager, mut line, seed): (ManagerClient, Connection<Load, Load>, u64
             }
             5 => mine.extend(line.try_recv().map_or_else(|_| Vec::new(), |load| load.guests)),
             6 => mine.truncate(5),
-            _ if next(&mut dice) % 64 == 0 => die(),
-            _ if next(&mut dice) % 64 == 0 => return,
+            _ if next(&mut dice).is_multiple_of(64) => die(),
+            _ if next(&mut dice).is_multiple_of(64) => return,
             _ => mine.iter().for_each(|guest| {
                 assert!(guest.read(|guest, ()| guest.count.get().unwrap() > 0, ()).unwrap());
             }),

@@ -480,8 +480,10 @@ impl Drop for Parting {
     fn drop(&mut self) {
         self.gone.update(|gone| *gone += 1).unwrap();
         assert!(self.way != Ending::Panic, "as it is dropped");
-        while self.way == Ending::Hang {
-            thread::park();
+        if self.way == Ending::Hang {
+            loop {
+                thread::park();
+            }
         }
     }
 }
