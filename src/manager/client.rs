@@ -63,6 +63,9 @@ impl ManagerClient {
 
     /// Has the server host a value, and gives the first handle of it.
     ///
+    /// As several calls may read it at the same time it must be `Sync`; what is not can be in a
+    /// [`Mutex`](std::sync::Mutex).
+    ///
     /// # Errors
     /// - [`Disconnected`](ErrorKind::Disconnected): the server is gone.
     /// - [`Codec`](ErrorKind::Codec): the value cannot be carried.

@@ -33,17 +33,12 @@ pub struct ObjectInfo {
 
 impl ManagerInfo {
     pub(super) fn of(server: &Server) -> Self {
-        let objects = server.all_objects();
-        Self {
-            pid: std::process::id(),
-            objects: objects.iter().map(|hosted| ObjectInfo::of(hosted)).collect(),
-            clients: server.clients(),
-        }
+        Self { pid: std::process::id(), objects: server.describe(), clients: server.clients() }
     }
 }
 
 impl ObjectInfo {
-    fn of(hosted: &Hosted) -> Self {
+    pub(super) fn of(hosted: &Hosted) -> Self {
         Self {
             id: hosted.key(),
             type_name: hosted.type_name().to_owned(),

@@ -73,8 +73,11 @@ impl Clone for Reference {
 
 impl Drop for Reference {
     fn drop(&mut self) {
-        self.life = None;
-        self.link.tell_of_litter();
+        let left = self.life.take().map_or(0, Shared::let_go);
+        // Its server has one for itself.
+        if left <= 1 {
+            self.link.tell_of_litter();
+        }
     }
 }
 

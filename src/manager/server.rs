@@ -21,6 +21,7 @@ use crate::transfer;
 use super::CONNECTIONS_MAX;
 use super::entry::{self, Prepared};
 use super::hosted::Hosted;
+use super::info::ObjectInfo;
 use super::link::{Found, Knock, Link, Reply, Request, Socket, gone, panicked};
 use super::reference::Reference;
 
@@ -163,10 +164,11 @@ impl Server {
         })
     }
 
-    /// All objects, by their numbers.
-    pub(super) fn all_objects(&self) -> Vec<Arc<Hosted>> {
-        let mut all: Vec<_> = lock(&self.objects).all.values().cloned().collect();
-        all.sort_by_key(|hosted| hosted.key());
+    /// What there is to know of all objects, in the order in which they were made.
+    pub(super) fn describe(&self) -> Vec<ObjectInfo> {
+        let objects = lock(&self.objects);
+        let mut all: Vec<_> = objects.all.values().map(|hosted| ObjectInfo::of(hosted)).collect();
+        all.sort_by_key(|info| info.id);
         all
     }
 
@@ -205,9 +207,12 @@ impl Server {
 
     /// Drops everything, in the order in which it was made.
     fn clear(&self) {
-        lock(&self.objects).is_over = true;
-        for hosted in self.all_objects() {
-            lock(&self.objects).all.remove(&hosted.key());
+        let mut objects = lock(&self.objects);
+        objects.is_over = true;
+        let mut all: Vec<_> = std::mem::take(&mut objects.all).into_values().collect();
+        drop(objects);
+        all.sort_by_key(|hosted| hosted.key());
+        for hosted in all {
             let _ = caught(move || drop(hosted));
         }
     }

@@ -201,19 +201,20 @@ impl Segment {
     }
 
     /// One handle less; with the last of all participants the block goes.
-    pub(super) fn unhold(&self, index: u32) {
+    /// How many this process still has.
+    pub(super) fn unhold(&self, index: u32) -> u32 {
         if !self.is_ours() {
-            return;
+            return 0;
         }
         let mut books = self.books();
-        let Some(count) = books.holds.get_mut(&index) else { return };
+        let Some(count) = books.holds.get_mut(&index) else { return 0 };
         *count -= 1;
         if *count > 0 {
-            return;
+            return *count;
         }
         books.holds.remove(&index);
         // Released under the lock, so that a handle that arrives meanwhile holds after it.
-        let Some(block) = self.blocks().get(index as usize) else { return };
+        let Some(block) = self.blocks().get(index as usize) else { return 0 };
         if let Some(kind) = Kind::from_number(block.kind())
             && kind.is_a_lock()
             && let Ok(place) = self.place_by(&mut books, index)
@@ -226,6 +227,7 @@ impl Segment {
         if last {
             self.give_back(index);
         }
+        0
     }
 
     /// Counts the first handle of a block that `take` opened with us as its holder.

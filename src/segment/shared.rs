@@ -10,6 +10,9 @@ use crate::raw::kind::Kind;
 use super::arena::Place;
 use super::{Segment, registry};
 
+/// The block of a handle that was let go.
+const NO_BLOCK: u32 = u32::MAX;
+
 /// One handle of this process on one block.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -48,6 +51,16 @@ impl Shared {
 
     pub(crate) fn block(&self) -> u32 {
         self.block
+    }
+
+    /// Drops the handle. How many of the block this process still has.
+    pub(crate) fn let_go(mut self) -> u32 {
+        if !self.segment.is_ours() {
+            return 0;
+        }
+        let block = std::mem::replace(&mut self.block, NO_BLOCK);
+        let _gate = registry::gate();
+        self.segment.unhold(block)
     }
 
     /// Whether this is the last handle of all processes and parcels.
@@ -111,8 +124,8 @@ impl Clone for Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        if !self.segment.is_ours() {
-            // Inherited by a fork that may have left the gate shut for ever.
+        if self.block == NO_BLOCK || !self.segment.is_ours() {
+            // Let go, or inherited by a fork that may have left the gate shut for ever.
             return;
         }
         let _gate = registry::gate();
