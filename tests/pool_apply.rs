@@ -5,6 +5,7 @@ mod common;
 
 use std::thread;
 
+use common::tasks::length;
 use common::watchdog;
 use multiproc::{Connection, Nothing, Pipe, Pool, TaskError};
 
@@ -13,10 +14,6 @@ type Hear = Connection<Nothing, u32>;
 
 fn double(n: u64) -> u64 {
     2 * n
-}
-
-fn len_of(text: String) -> usize {
-    text.len()
 }
 
 /// Says who it is, and ends when the other side does.
@@ -134,7 +131,7 @@ fn a_long_argument_goes_the_long_way() {
     let pool = Pool::new(1).unwrap();
     assert_eq!(pool.apply(double, 1).unwrap(), 2);
     let long = "x".repeat(10 << 20);
-    assert_eq!(pool.apply(len_of, long).unwrap(), 10 << 20);
+    assert_eq!(pool.apply(length, long).unwrap(), 10 << 20);
 }
 
 #[test]

@@ -8,13 +8,9 @@ use std::sync::atomic::{AtomicU32, Ordering::*};
 use std::thread;
 use std::time::Duration;
 
+use common::tasks::odd_is_wrong;
 use common::watched;
 use multiproc::{Array, ErrorKind, Event, Pool, TaskError, Value, worker_state};
-
-fn kill_myself() -> ! {
-    unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
-    unreachable!("killed")
-}
 
 fn mix(n: u64) -> u64 {
     n.wrapping_mul(3) + 1
@@ -32,13 +28,8 @@ fn half(n: i16) -> f64 {
     f64::from(n) / 2.0
 }
 
-fn odd_is_wrong(n: u32) -> u32 {
-    assert!(n.is_multiple_of(2), "{n} is odd");
-    n / 2
-}
-
 fn die_at_7777(n: u32) -> u32 {
-    if n == 7777 { kill_myself() } else { n }
+    if n == 7777 { common::die() } else { n }
 }
 
 fn leave_at_7777(n: u32) -> u32 {
@@ -150,12 +141,12 @@ fn a_map_of_a_busy_pool_is_over_before_its_last_order() {
 fn a_panic_is_the_error_of_the_map() {
     watched("a_panic_is_the_error_of_the_map", || {
         let pool = Pool::new(2).unwrap();
-        let mut numbers = vec![4_u32; 100_000];
+        let mut numbers = vec![4_u64; 100_000];
         numbers[54_321] = 13;
         let error = pool.map_slice(odd_is_wrong, &numbers).unwrap_err();
         let panic = error.panic().unwrap();
         assert_eq!(panic.message(), "13 is odd");
-        assert!(panic.to_string().contains("pool_map.rs"), "{panic}");
+        assert!(panic.to_string().contains("tasks.rs"), "{panic}");
         let array = Array::from_slice(&numbers).unwrap();
         assert!(pool.map_array(odd_is_wrong, &array).unwrap_err().is_panic());
         // Nobody died, and nothing is left over.
@@ -309,7 +300,7 @@ fn die_until((visits, enough): Visits) -> u32 {
     match visit {
         _ if visit >= enough => visit,
         _ if visit.is_multiple_of(2) => process::exit(0),
-        _ => kill_myself(),
+        _ => common::die(),
     }
 }
 
@@ -386,7 +377,7 @@ fn what_is_not_a_death_is_not_done_again() {
 
 /// The first of all kills its worker.
 fn die_first((visits, n): Visits) -> u32 {
-    if visits.fetch_add(1, Relaxed) == 0 { kill_myself() } else { n }
+    if visits.fetch_add(1, Relaxed) == 0 { common::die() } else { n }
 }
 
 #[test]

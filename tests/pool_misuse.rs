@@ -4,34 +4,17 @@
 mod common;
 
 use std::process::Command;
-use std::sync::atomic::{AtomicU64, Ordering::*};
-use std::sync::{Arc, mpsc};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use multiproc::{Array, ErrorKind, Event, Pool, Task, TaskError, Value};
+use multiproc::{
+    Array, ErrorKind, Event, Pool, Process, Task, TaskError, Value, as_completed, wait_all,
+    wait_any,
+};
 
-fn square(n: u64) -> u64 {
-    n * n
-}
-
-fn for_ever<T>(_: T) -> T {
-    loop {
-        thread::park();
-    }
-}
-
-fn length(bytes: Vec<u8>) -> usize {
-    bytes.len()
-}
-
-fn wait_for(event: Event) {
-    event.wait().unwrap();
-}
-
-fn count_up(calls: Value<AtomicU64>) {
-    calls.fetch_add(1, Relaxed);
-}
+use common::tasks::{count_up, for_ever, length, square, wait_for};
 
 fn well_if_set(event: Event) {
     assert!(event.is_set());
@@ -40,11 +23,11 @@ fn well_if_set(event: Event) {
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A pool of one worker, which is busy, and whose line is full.
-fn full() -> (Pool, [Task<u64>; 2]) {
+fn full() -> (Pool, [Task<()>; 2]) {
     let pool = Pool::builder().workers(1).queue_bound(1).build().unwrap();
-    let running = pool.submit(for_ever, 0).unwrap();
+    let running = pool.submit(for_ever, ()).unwrap();
     common::until(|| pool.stats().running == 1);
-    let queued = pool.submit(for_ever, 0).unwrap();
+    let queued = pool.submit(for_ever, ()).unwrap();
     (pool, [running, queued])
 }
 
@@ -150,6 +133,92 @@ fn a_callback_does_not_wait_for_its_own_pool() {
     });
 }
 
+fn is_misuse(error: &TaskError) -> bool {
+    matches!(error, TaskError::Error(cause) if cause.kind() == ErrorKind::Misuse)
+}
+
+#[test]
+fn a_callback_waits_for_many_no_more_than_for_one() {
+    common::watched("a_callback_waits_for_many_no_more_than_for_one", || {
+        let pool = Arc::new(Pool::new(1).unwrap());
+        in_a_callback(&pool, |pool| {
+            let tasks = || (0..3).map(|n| pool.submit(square, n).unwrap()).collect::<Vec<_>>();
+            let ended: Vec<_> = as_completed(tasks()).collect();
+            assert_eq!(ended.iter().map(|(n, _)| *n).collect::<Vec<_>>(), [0, 1, 2]);
+            assert!(ended.iter().all(|(_, end)| is_misuse(end.as_ref().unwrap_err())));
+            assert_eq!(wait_any(&tasks(), Duration::MAX), None);
+            assert!(!wait_all(&tasks(), Duration::MAX));
+            assert!(!tasks()[0].wait_timeout(Duration::MAX));
+        });
+        let (ordered, unordered) = in_a_callback(&pool, |pool| {
+            let ordered: Vec<_> = pool.imap(square, 0..30).collect();
+            let unordered: Vec<_> =
+                pool.imap_unordered(square, 0..30).map(|(_, end)| end).collect();
+            assert_eq!(pool.stats().queued, 0, "nothing is begun");
+            (ordered, unordered)
+        });
+        assert_eq!((ordered.len(), unordered.len()), (30, 30));
+        assert!(ordered.into_iter().chain(unordered).all(|end| is_misuse(&end.unwrap_err())));
+    });
+}
+
+/// Whoever is at the end of several tasks ends them one after the other.
+#[test]
+fn a_callback_of_the_end_of_a_pool_waits_for_no_other() {
+    common::watched("a_callback_of_the_end_of_a_pool_waits_for_no_other", || {
+        let pool = Pool::new(1).unwrap();
+        let _running = pool.submit(for_ever, ()).unwrap();
+        common::until(|| pool.stats().running == 1);
+        let first = pool.submit(square, 1).unwrap();
+        let second = pool.submit(square, 2).unwrap();
+        let (say, said) = mpsc::channel();
+        first.on_done(move |_| say.send(second.get().unwrap_err()).unwrap());
+        pool.terminate();
+        assert!(is_misuse(&said.recv_timeout(PATIENCE).unwrap()));
+    });
+}
+
+/// Its own value waits for it, while it has the only worker.
+#[derive(serde::Deserialize)]
+struct Calls;
+
+static CALLED: OnceLock<Arc<Pool>> = OnceLock::new();
+
+impl serde::Serialize for Calls {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let pool = CALLED.get().unwrap();
+        assert!(is_misuse(&pool.apply(square, 2).unwrap_err()));
+        serializer.serialize_unit()
+    }
+}
+
+#[test]
+fn an_argument_that_waits_for_its_own_pool_is_refused() {
+    common::watched("an_argument_that_waits_for_its_own_pool_is_refused", || {
+        let pool = Arc::new(Pool::new(1).unwrap());
+        assert_eq!(pool.apply(square, 3).unwrap(), 9);
+        assert!(CALLED.set(Arc::clone(&pool)).is_ok());
+        pool.apply(|_: Calls| (), Calls).unwrap();
+        pool.submit(|_: Calls| (), Calls).unwrap().get().unwrap();
+    });
+}
+
+#[test]
+fn who_waits_for_any_does_not_wait_for_callbacks() {
+    common::watched("who_waits_for_any_does_not_wait_for_callbacks", || {
+        let pool = Pool::new(1).unwrap();
+        let (go, gone) = mpsc::channel::<()>();
+        let event = Event::new().unwrap();
+        let task = pool.submit(wait_for, event.clone()).unwrap();
+        task.on_done(move |_| gone.recv().unwrap());
+        event.set().unwrap();
+        let tasks = [task];
+        assert_eq!(wait_any(&tasks, Duration::from_millis(50)), None);
+        go.send(()).unwrap();
+        assert_eq!(wait_any(&tasks, PATIENCE), Some(0));
+    });
+}
+
 #[test]
 fn a_callback_does_not_wait_for_room() {
     common::watched("a_callback_does_not_wait_for_room", || {
@@ -186,9 +255,66 @@ fn a_worker_that_does_not_read_is_replaced() {
         let pids = pool.pids();
         unsafe { libc::kill(pids[0] as i32, libc::SIGSTOP) };
         // More than the pipe takes.
-        assert_eq!(pool.apply(length, vec![7; 1 << 20]).unwrap(), 1 << 20);
+        assert_eq!(pool.apply(length, "x".repeat(1 << 20)).unwrap(), 1 << 20);
         assert_ne!(pool.pids(), pids);
     });
+}
+
+#[test]
+fn a_worker_that_does_not_read_in_time_counts_as_slow() {
+    common::watched("a_worker_that_does_not_read_in_time_counts_as_slow", || {
+        let pool = Pool::builder().workers(1).task_timeout(Duration::from_millis(500));
+        let pool = pool.restarts(0, Duration::MAX).build().unwrap();
+        for round in 1..=3 {
+            unsafe { libc::kill(pool.pids()[0] as i32, libc::SIGSTOP) };
+            assert_eq!(pool.apply(length, "x".repeat(1 << 20)).unwrap(), 1 << 20);
+            assert_eq!(pool.stats().restarted, round);
+        }
+    });
+}
+
+fn is_forked(error: impl Into<multiproc::Error>) -> bool {
+    error.into().kind() == ErrorKind::Forked
+}
+
+fn pool_in_a_copy(_: ()) {
+    let pool = Pool::new(1).unwrap();
+    let gate = Event::new().unwrap();
+    let over = pool.submit(square, 3).unwrap();
+    over.wait();
+    let running = pool.submit(wait_for, gate.clone()).unwrap();
+    common::until(|| pool.stats().running == 1);
+    let parts = std::cell::Cell::new(Some((over, running)));
+    let copy = unsafe {
+        Process::fork(|| {
+            let (over, running) = parts.take().unwrap();
+            assert_eq!(over.get().unwrap(), 9);
+            assert!(
+                !running.wait_timeout(Duration::MAX)
+                    && wait_any(&[running], Duration::MAX).is_none()
+            );
+            assert!(is_forked(pool.apply(square, 3).unwrap_err()));
+            assert!(is_forked(pool.submit(square, 3).unwrap_err()));
+            assert!(is_forked(pool.map(square, [3]).unwrap_err()));
+            assert!(is_forked(pool.map_async(square, [3]).unwrap_err()));
+            assert!(is_forked(pool.map_slice(square, &[3]).unwrap_err()));
+            assert!(is_forked(pool.imap(square, [3]).next().unwrap().unwrap_err()));
+            assert!(is_forked(pool.imap_unordered(square, [3]).next().unwrap().1.unwrap_err()));
+            pool.close();
+            pool.terminate();
+            assert!(is_forked(pool.join().unwrap_err()));
+        })
+    };
+    copy.unwrap().join().unwrap();
+    gate.set().unwrap();
+    let (_, running) = parts.take().unwrap();
+    running.get().unwrap();
+    assert_eq!(pool.apply(square, 4).unwrap(), 16);
+}
+
+#[test]
+fn a_pool_in_a_copy_of_its_process_is_of_no_use() {
+    common::alone("a_pool_in_a_copy_of_its_process_is_of_no_use", pool_in_a_copy);
 }
 
 #[test]
@@ -196,7 +322,8 @@ fn an_initializer_that_takes_too_long_is_an_error() {
     common::watched("an_initializer_that_takes_too_long_is_an_error", || {
         for in_process in [false, true] {
             let pool = Pool::builder().workers(2).in_process(in_process);
-            let pool = pool.initializer_timeout(Duration::from_millis(50)).initializer(for_ever, 0);
+            let pool =
+                pool.initializer_timeout(Duration::from_millis(50)).initializer(for_ever, ());
             assert_eq!(pool.build().unwrap_err().kind(), ErrorKind::Timeout);
         }
         let pool = Pool::builder().workers(1).initializer_timeout(PATIENCE);

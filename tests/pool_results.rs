@@ -41,9 +41,9 @@ fn a_callback_whose_panic_panics_when_dropped() {
         let pool = Pool::new(1).unwrap();
         let task = pool.submit(pid_after, Duration::from_millis(100)).unwrap();
         task.on_done(|_| std::panic::panic_any(BadDrop));
-        assert!(task.wait_timeout(Duration::from_secs(5)), "{:?}", pool.stats());
+        task.wait();
         let task = pool.submit(square, 3).unwrap();
-        assert!(task.wait_timeout(Duration::from_secs(5)), "{:?}", pool.stats());
+        task.wait();
     });
 }
 

@@ -3,14 +3,14 @@
 
 mod common;
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use multiproc::{Event, Pool, Task, TaskError, Value, wait_all};
 
-use common::tasks::{for_ever, odd_is_wrong, open, pid_after, square, wait_for};
+use common::tasks::{count_up, for_ever, odd_is_wrong, open, pid_after, square, wait_for};
 
 #[test]
 fn a_panic_is_the_tasks_alone() {
@@ -234,10 +234,6 @@ fn what_was_cancelled_takes_no_room() {
         assert!(running.cancel());
         assert_eq!(pool.apply(square, 3).unwrap(), 9);
     });
-}
-
-fn count_up(calls: Value<AtomicU64>) {
-    calls.fetch_add(1, Relaxed);
 }
 
 /// Behind a long task wait orders that its worker has got already. They are taken back, and it must

@@ -25,6 +25,8 @@ impl Pool {
     /// Inputs are taken from their iterator as results are asked for, four for each worker ahead
     /// ([`window`](Imap::window)), so neither needs to fit into memory.
     ///
+    /// In a callback of a task of this pool every result is [`Misuse`](crate::ErrorKind::Misuse).
+    ///
     /// # Examples
     /// ```
     /// # use multiproc::Pool;
@@ -96,7 +98,11 @@ where
     fn next_until(&mut self, deadline: Deadline) -> Option<Result<Task<R>, TaskError>> {
         let held = match self.held.take() {
             Some(held) => Ok(held),
-            None => self.pool.prepare(self.f, self.inputs.next()?),
+            None => {
+                let input = self.inputs.next()?;
+                let is_allowed = self.pool.shared.identity.may_wait();
+                is_allowed.and_then(|()| self.pool.prepare(self.f, input))
+            }
         };
         let (task, work) = match held {
             Ok(held) => held,
@@ -272,6 +278,23 @@ where
         }
         None
     }
+
+    /// Waits for the end of a task: the place of one that has ended, or that is waited for in vain.
+    fn wait(&self) -> Option<usize> {
+        loop {
+            let (number, task) = self.tasks.first()?;
+            let ended = if task.is_waited_for_in_vain() {
+                self.ended.try_recv().unwrap_or(*number)
+            } else {
+                self.ended.recv().ok()?
+            };
+            // It may have been given up before it ended.
+            let at = self.tasks.iter().position(|(known, _)| *known == ended);
+            if at.is_some() {
+                return at;
+            }
+        }
+    }
 }
 
 impl<A, R, I> Iterator for ImapUnordered<'_, A, R, I>
@@ -286,12 +309,8 @@ where
         if let Some((number, error)) = self.fill() {
             return Some((number, Err(error)));
         }
-        if self.tasks.is_empty() {
-            return None;
-        }
-        let number = self.ended.recv().ok()?;
-        let at = self.tasks.iter().position(|(known, _)| *known == number)?;
-        let (_, task) = self.tasks.swap_remove(at);
+        let at = self.wait()?;
+        let (number, task) = self.tasks.swap_remove(at);
         Some((number, task.get()))
     }
 

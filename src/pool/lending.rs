@@ -33,6 +33,8 @@ impl Taker for Box<Minder> {
 impl Minder {
     /// Does one order in this thread, which borrowed the minder, and gives the minder back.
     pub(super) fn lend(mut self: Box<Self>, work: Arc<dyn Work>) {
+        // What is the user's, a value that encodes itself, must not wait for this very minder.
+        let _serving = self.shared.identity.serve();
         // This thread may mind a worker of its own, and be in a callback.
         let own = wire::exchange(Vec::new());
         self.begin(&work);

@@ -37,7 +37,7 @@ impl Pool {
         A: Serialize + DeserializeOwned + Send + 'static,
         R: Serialize + DeserializeOwned + Send + 'static,
     {
-        self.may_wait()?;
+        self.shared.identity.may_wait()?;
         let inputs: Vec<A> = inputs.into_iter().collect();
         let chunk = self.good_chunk(inputs.len());
         self.map_chunks(f, inputs, chunk)?.get()
@@ -81,7 +81,7 @@ impl Pool {
         A: Serialize + DeserializeOwned + Send + 'static,
         R: Serialize + DeserializeOwned + Send + 'static,
     {
-        self.may_wait()?;
+        self.shared.identity.may_wait()?;
         self.map_chunks(f, inputs.into_iter().collect(), chunk.max(1))?.get()
     }
 

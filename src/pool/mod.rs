@@ -50,7 +50,6 @@ pub use worker::worker_state;
 
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::clock::Deadline;
-use crate::sys::fork;
 use crate::sys::task as system;
 use crate::transfer::codec::CodecError;
 
@@ -100,8 +99,6 @@ pub struct Pool {
     minders: Mutex<Minders>,
     /// A minder is gone.
     gone: Condvar,
-    /// Of the process that made it; a copy in a process forked from it has no threads.
-    generation: u32,
     _listening: Option<interrupt::Listening>,
 }
 
@@ -137,7 +134,6 @@ impl Pool {
             shared: Arc::clone(&shared),
             minders: Mutex::default(),
             gone: Condvar::new(),
-            generation: fork::generation(),
             _listening: if shared.plan.ctrl_c { Some(interrupt::listen(&shared)?) } else { None },
         };
         let (report, reports) = mpsc::channel();
@@ -171,6 +167,7 @@ impl Pool {
     /// - [`Misuse`](ErrorKind::Misuse): the pool was closed.
     /// - [`Disconnected`](ErrorKind::Disconnected): the pool has ended.
     /// - [`Image`](ErrorKind::Image): the function is not part of the program itself.
+    /// - [`Forked`](ErrorKind::Forked): this process was forked from that of the pool.
     #[doc(alias = "apply_async")]
     pub fn submit<A, R>(&self, f: fn(A) -> R, args: A) -> Result<Task<R>>
     where
@@ -211,19 +208,13 @@ impl Pool {
         A: Serialize + DeserializeOwned + Send + 'static,
         R: Serialize + DeserializeOwned + Send + 'static,
     {
-        self.may_wait()?;
+        self.shared.identity.may_wait()?;
         let (task, call) = self.prepare(f, args)?;
         match self.shared.injector.borrow() {
             Some(minder) => minder.lend(call),
             None => self.push(call)?,
         }
         task.get()
-    }
-
-    /// Whether this thread may wait for a task: not in a callback of one, as it may have to do
-    /// itself what it waits for.
-    fn may_wait(&self) -> Result<()> {
-        if self.shared.identity.is_minded_here() { Err(task::in_a_callback()) } else { Ok(()) }
     }
 
     /// Puts an order into the line, waiting for room; in a callback, without.
@@ -233,8 +224,9 @@ impl Pool {
 
     /// Puts an order into the line if there is room before the deadline. Whether there was.
     fn push_until(&self, work: &Arc<dyn Work>, deadline: Deadline) -> Result<bool, TaskError> {
-        let injector = &self.shared.injector;
-        let pushed = if self.shared.identity.is_minded_here() {
+        let Shared { identity, injector, .. } = &*self.shared;
+        identity.check_is_ours()?;
+        let pushed = if identity.is_served_here() {
             // Who would make room may be this thread.
             injector.push_beyond(Arc::clone(work)).map(|()| true)
         } else {
@@ -243,23 +235,34 @@ impl Pool {
         pushed.map_err(refusal)
     }
 
+    /// Whether this is the process of the pool. In one that was forked from it, nothing is done to
+    /// what is the other's.
+    fn is_ours(&self) -> bool {
+        self.shared.identity.check_is_ours().is_ok()
+    }
+
     /// Takes in no more tasks. Those that there are will be done.
     pub fn close(&self) {
-        self.shared.injector.enter(Phase::Closed);
+        if self.is_ours() {
+            self.shared.injector.enter(Phase::Closed);
+        }
     }
 
     /// Waits until everything is done and all workers have left.
     ///
     /// # Errors
-    /// [`Misuse`](ErrorKind::Misuse) if the pool is not closed: it would never end. Also in a
-    /// callback of one of its tasks, while there are others to be done.
+    /// - [`Misuse`](ErrorKind::Misuse) if the pool is not closed: it would never end. Also in a
+    ///   callback of one of its tasks, while there are others to be done.
+    /// - [`Forked`](ErrorKind::Forked) in a process that was forked from that of the pool.
     pub fn join(&self) -> Result<()> {
+        self.shared.identity.check_is_ours()?;
         if self.shared.injector.phase() == Phase::Open {
             let what = "join a pool that still takes in tasks: call `close` or `terminate` first";
             return Err(Error::new(ErrorKind::Misuse, what));
         }
-        let is_minder = self.shared.identity.is_minded_here();
-        let deadline = if is_minder { Deadline::after(Duration::ZERO) } else { Deadline::NEVER };
+        let is_served_here = self.shared.identity.is_served_here();
+        let deadline =
+            if is_served_here { Deadline::after(Duration::ZERO) } else { Deadline::NEVER };
         if !self.shared.injector.drain(deadline) {
             let what = "join a pool in a callback of one of its tasks, before the others are done";
             return Err(Error::new(ErrorKind::Misuse, what));
@@ -270,14 +273,18 @@ impl Pool {
 
     /// Ends the pool: what is not done fails with [`TaskError::Terminated`], workers are killed.
     pub fn terminate(&self) {
-        self.shared.stop(Phase::Terminated);
+        if self.is_ours() {
+            self.shared.stop(Phase::Terminated);
+        }
     }
 
     /// Ends the pool as [`terminate`](Self::terminate) does, but with [`TaskError::Interrupted`]:
     /// for a program that was told to stop, as by Ctrl-C. Workers take no notice of `SIGINT`
     /// themselves.
     pub fn interrupt(&self) {
-        self.shared.stop(Phase::Interrupted);
+        if self.is_ours() {
+            self.shared.stop(Phase::Interrupted);
+        }
     }
 
     /// Waits for the threads of the pool, whose workers have no more to do.
@@ -329,7 +336,7 @@ impl Pool {
 
 /// The life of a pool's thread.
 fn mind(mut minder: Minder, cpu: Option<usize>, report: &mpsc::Sender<Result<(), TaskError>>) {
-    minder.shared.identity.mind();
+    let _serving = minder.shared.identity.serve();
     if let Some(cpu) = cpu {
         let _ = system::set_affinity(&system::only_cpu(cpu));
     }
@@ -369,8 +376,10 @@ fn lost() -> Error {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        if self.generation != fork::generation() {
-            std::mem::forget(std::mem::take(&mut self.minders().lives));
+        if !self.is_ours() {
+            let minders = self.minders.get_mut().unwrap_or_else(PoisonError::into_inner);
+            // There are no such threads here.
+            std::mem::forget(std::mem::take(&mut minders.lives));
             return;
         }
         self.shared.stop(Phase::Terminated);

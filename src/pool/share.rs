@@ -63,7 +63,7 @@ impl Pool {
         A: Data + Send + Sync,
         R: Data + Send + Sync,
     {
-        self.may_wait()?;
+        self.shared.identity.may_wait()?;
         self.map_array_or_end(f, inputs)?.get()
     }
 

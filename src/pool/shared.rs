@@ -1,13 +1,14 @@
 //! What the threads of a pool share: the plan, the line, and whom to kill.
 
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
 use crate::process::family::Child;
-use crate::sys::task;
+use crate::sys::{fork, task};
 
 use super::builder::Plan;
 use super::error::TaskError;
@@ -17,30 +18,70 @@ use super::work::{End, Kill, finish};
 
 /// Which of the pools that this process has had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity(usize);
+pub(super) struct Identity {
+    number: usize,
+    /// Of the process that made it; a copy in a process forked from it has no threads.
+    generation: u32,
+}
 
 thread_local! {
-    /// The pool that this thread is a minder of.
-    static MINDS: Cell<Option<Identity>> = const { Cell::new(None) };
+    /// The pools that this thread does something for at the moment, the latest last.
+    static SERVED: RefCell<Vec<Identity>> = const { RefCell::new(Vec::new()) };
+}
+
+/// While it lives, this thread does something for a pool.
+pub(super) struct Serving(PhantomData<*const ()>);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // A thread that is about to end may have no such list any more.
+        let _ = SERVED.try_with(|served| served.borrow_mut().pop());
+    }
 }
 
 impl Identity {
     pub(super) fn new() -> Self {
         static POOLS: AtomicUsize = AtomicUsize::new(0);
         // Relaxed: a number that nobody else has.
-        Self(POOLS.fetch_add(1, Ordering::Relaxed))
+        let number = POOLS.fetch_add(1, Ordering::Relaxed);
+        Self { number, generation: fork::generation() }
     }
 
-    /// This thread is a minder of this pool, for good.
-    pub(super) fn mind(self) {
-        MINDS.set(Some(self));
+    /// This thread does the pool's part from now on: as its minder, or with what is the user's in
+    /// its hands. To be dropped in the reverse order.
+    pub(super) fn serve(self) -> Serving {
+        let _ = SERVED.try_with(|served| served.borrow_mut().push(self));
+        Serving(PhantomData)
     }
 
-    /// Whether this thread is a minder of this pool, and so runs a callback of one of its tasks:
-    /// it must not wait for what it may have to do itself.
-    pub(super) fn is_minded_here(self) -> bool {
-        MINDS.get() == Some(self)
+    /// Whether this thread does the pool's part, and so is in a callback of one of its tasks: it
+    /// must not wait for what it may have to do itself.
+    pub(super) fn is_served_here(self) -> bool {
+        SERVED.try_with(|served| served.borrow().contains(&self)).unwrap_or(false)
     }
+
+    /// Whether this is the process of the pool, and not one that was forked from it.
+    pub(super) fn check_is_ours(self) -> Result<()> {
+        if self.generation == fork::generation() { Ok(()) } else { Err(forked()) }
+    }
+
+    /// Whether this thread may wait for a task as long as it takes.
+    pub(super) fn may_wait(self) -> Result<()> {
+        self.check_is_ours()?;
+        if self.is_served_here() { Err(in_a_callback()) } else { Ok(()) }
+    }
+}
+
+#[cold]
+fn forked() -> Error {
+    let what = "use a pool, which belongs to the process that this one was forked from";
+    Error::new(ErrorKind::Forked, what)
+}
+
+#[cold]
+fn in_a_callback() -> Error {
+    let what = "wait in a callback of a pool for another task of it, which may never be done";
+    Error::new(ErrorKind::Misuse, what)
 }
 
 /// What all minders of a pool share.
@@ -115,6 +156,8 @@ impl Shared {
 
     /// Ends everything that is not done.
     pub(super) fn stop(&self, phase: Phase) {
+        // Each of them may be what the callback of another one would wait for.
+        let _serving = self.identity.serve();
         for work in self.injector.enter(phase) {
             finish(work, End::Failed(why(phase)));
         }

@@ -50,7 +50,7 @@ impl Pool {
         A: Data + Send + Sync,
         R: Data + Send + Sync,
     {
-        self.may_wait()?;
+        self.shared.identity.may_wait()?;
         // The memory of large ones comes from the kernel when it is written, and is not zeroed
         // twice.
         let results = bytemuck::allocation::try_zeroed_vec(inputs.len());

@@ -134,6 +134,7 @@ impl<R> Core<R> {
                 return;
             }
             drop(state);
+            let _serving = self.pool.serve();
             callbacks.into_iter().for_each(|(_, callback)| call(callback, &outcome));
         }
     }
@@ -173,10 +174,15 @@ impl<R> Task<R> {
     /// - A [`TaskError`] if the function did not return, or its result did not arrive.
     /// - [`Misuse`](ErrorKind::Misuse) in a callback of a task of the same pool, see
     ///   [`on_done`](Self::on_done), if this one is not over.
+    /// - [`Forked`](ErrorKind::Forked) in a process that was forked from that of the pool, if the
+    ///   task was not over then.
     #[doc(alias = "result")]
     pub fn get(self) -> Result<R, TaskError> {
-        self.wait_until(Deadline::NEVER);
-        lock(&self.core.state).take().unwrap_or_else(|| Err(in_a_callback().into()))
+        let is_over = self.wait_until(Deadline::NEVER);
+        if !is_over {
+            self.core.pool.may_wait()?;
+        }
+        lock(&self.core.state).take().unwrap_or_else(|| Err(taken()))
     }
 
     /// Waits for the end of the task, but not longer than `timeout`; `None` if it is not over.
@@ -195,22 +201,30 @@ impl<R> Task<R> {
     /// Waits for the end of the task, whatever it is.
     ///
     /// # Panics
-    /// In a callback of a task of the same pool, see [`on_done`](Self::on_done), if this one is not
-    /// over.
+    /// Where [`get`](Self::get) says that this would never end.
     pub fn wait(&self) {
-        let is_over = self.wait_until(Deadline::NEVER);
-        assert!(is_over, "{}", in_a_callback());
+        if !self.wait_until(Deadline::NEVER)
+            && let Err(error) = self.core.pool.may_wait()
+        {
+            panic!("{error}");
+        }
     }
 
     /// Waits for the end of the task, but not longer than `timeout`. Whether it is over.
+    ///
+    /// A timeout that is for ever is over at once where [`get`](Self::get) would never end.
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         self.wait_until(Deadline::after(timeout))
     }
 
-    /// Whether the task is over, by then. Does not wait for ever in a callback.
-    fn wait_until(&self, deadline: Deadline) -> bool {
-        let is_for_ever = deadline.left().is_none();
-        let is_futile = is_for_ever && self.core.pool.is_minded_here();
+    /// Whether to wait for it may never end here.
+    pub(super) fn is_waited_for_in_vain(&self) -> bool {
+        self.core.pool.may_wait().is_err()
+    }
+
+    /// Whether the task is over, by then. Does not wait for ever where that is in vain.
+    pub(super) fn wait_until(&self, deadline: Deadline) -> bool {
+        let is_futile = deadline.left().is_none() && self.is_waited_for_in_vain();
         let deadline = if is_futile { Deadline::after(Duration::ZERO) } else { deadline };
         let mut state = signal::linger(&self.core.state, deadline, State::is_over);
         while !state.is_over() {
@@ -250,8 +264,8 @@ impl<R> Task<R> {
     /// once if it has ended. No lock is held meanwhile; a panic in it is caught and forgotten.
     ///
     /// It comes before anybody gets the result, so it should be short, and cannot wait for other
-    /// tasks of the pool: it may be in the thread that would serve them. [`get`](Self::get) says so
-    /// there, instead of waiting for ever. If somebody has the result already, see
+    /// tasks of the pool: it may be in the thread that would serve them. [`get`](Self::get) and its
+    /// kin say so there, instead of waiting for ever. If somebody has the result already, see
     /// [`get_timeout`](Self::get_timeout), it is shown an error that says so.
     #[doc(alias = "callback")]
     #[doc(alias = "error_callback")]
@@ -293,12 +307,6 @@ impl<R> Task<R> {
 }
 
 #[cold]
-pub(super) fn in_a_callback() -> Error {
-    let what = "wait in a callback of a pool for another task of it, which may never be done";
-    Error::new(ErrorKind::Misuse, what)
-}
-
-#[cold]
 fn taken() -> TaskError {
     Error::new(ErrorKind::Misuse, "the result of a task was taken already").into()
 }
@@ -329,14 +337,17 @@ impl<R> Future for TaskFuture<R> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(task) = &self.task else { return Poll::Ready(Err(taken())) };
+        // A waker is the user's: it is cloned and dropped outside of the lock.
+        let waker = context.waker().clone();
         let mut state = lock(&task.core.state);
         if let Some(outcome) = state.take() {
             drop(state);
             self.task = None;
             return Poll::Ready(outcome);
         }
-        state.waker = Some(context.waker().clone());
+        let earlier = state.waker.replace(waker);
         drop(state);
+        drop(earlier);
         Poll::Pending
     }
 }

@@ -10,6 +10,9 @@ use super::task::Task;
 
 /// Gives tasks in the order in which they end, with their place among those that were given.
 ///
+/// Those that are not over where [`Task::get`] would never end, as in a callback of their pool,
+/// come with the error that it gives.
+///
 /// # Examples
 /// ```
 /// use multiproc::{Pool, as_completed};
@@ -39,7 +42,7 @@ pub fn as_completed<R: 'static>(tasks: impl IntoIterator<Item = Task<R>>) -> AsC
         Some(task)
     });
     let tasks = tasks.collect();
-    AsCompleted { tasks, ended, left }
+    AsCompleted { tasks, ended, first: 0, left }
 }
 
 /// Tasks in the order in which they end; made by [`as_completed`].
@@ -47,6 +50,8 @@ pub fn as_completed<R: 'static>(tasks: impl IntoIterator<Item = Task<R>>) -> AsC
 pub struct AsCompleted<R> {
     tasks: Vec<Option<Task<R>>>,
     ended: mpsc::Receiver<usize>,
+    /// All tasks before this one were given.
+    first: usize,
     left: usize,
 }
 
@@ -54,12 +59,24 @@ impl<R> Iterator for AsCompleted<R> {
     type Item = (usize, Result<R, TaskError>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.left == 0 {
-            return None;
+        loop {
+            let place = self.tasks.get(self.first)?;
+            let index = match place {
+                Some(task) if task.is_waited_for_in_vain() => {
+                    self.ended.try_recv().unwrap_or(self.first)
+                }
+                Some(_) => self.ended.recv().ok()?,
+                None => {
+                    self.first += 1;
+                    continue;
+                }
+            };
+            // It may have been given before it ended.
+            if let Some(task) = self.tasks.get_mut(index)?.take() {
+                self.left -= 1;
+                return Some((index, task.get()));
+            }
         }
-        let index = self.ended.recv().ok()?;
-        self.left -= 1;
-        Some((index, self.tasks.get_mut(index)?.take()?.get()))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -70,7 +87,8 @@ impl<R> Iterator for AsCompleted<R> {
 impl<R> ExactSizeIterator for AsCompleted<R> {}
 
 /// Waits until one of the tasks is over, but not longer than `timeout`: which one. `None` also if
-/// there are no tasks.
+/// there are no tasks, and at once if the timeout is for ever where that would never end, as in a
+/// callback of their pool.
 #[doc(alias = "FIRST_COMPLETED")]
 pub fn wait_any<R: 'static>(tasks: &[Task<R>], timeout: Duration) -> Option<usize> {
     let deadline = Deadline::after(timeout);
@@ -81,16 +99,19 @@ pub fn wait_any<R: 'static>(tasks: &[Task<R>], timeout: Duration) -> Option<usiz
     };
     let tickets: Vec<_> = tasks.iter().enumerate().map(hear).collect();
     drop(sender);
+    let is_futile = tasks.iter().all(Task::is_waited_for_in_vain);
     let first = match deadline.left() {
+        None if is_futile => ended.try_recv().ok(),
         None => ended.recv().ok(),
         Some(left) => ended.recv_timeout(left).ok(),
     };
     tasks.iter().zip(tickets).for_each(|(task, ticket)| task.hear_no_more(ticket));
     // Callbacks of others may still look at it.
-    first.inspect(|&index| _ = tasks[index].wait_timeout(Duration::MAX))
+    first.filter(|&index| tasks[index].wait_until(deadline))
 }
 
-/// Waits until all of the tasks are over, but not longer than `timeout`. Whether they are.
+/// Waits until all of the tasks are over, but not longer than `timeout`. Whether they are. As with
+/// [`Task::wait_timeout`], a timeout that is for ever may be over at once.
 #[doc(alias = "ALL_COMPLETED")]
 pub fn wait_all<R>(tasks: &[Task<R>], timeout: Duration) -> bool {
     let deadline = Deadline::after(timeout);

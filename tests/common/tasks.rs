@@ -1,12 +1,17 @@
 //! Functions that the tests of pools have done.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
-use multiproc::Event;
+use multiproc::{Event, Value};
 
 pub fn square(n: u64) -> u64 {
     n * n
+}
+
+pub fn length(text: String) -> usize {
+    text.len()
 }
 
 pub fn pid_after(time: Duration) -> u32 {
@@ -40,4 +45,8 @@ pub fn wait_for(event: Event) {
 
 pub fn open(gate: Event) {
     gate.set().unwrap();
+}
+
+pub fn count_up(calls: Value<AtomicU64>) {
+    calls.fetch_add(1, Relaxed);
 }
