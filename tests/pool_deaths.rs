@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use multiproc::{Event, Pool, TaskError};
 
-use common::tasks::{for_ever, kill_myself, pid_after, square, stop};
+use common::tasks::{for_ever, kill_myself, length, pid_after, square, stop};
 
 #[test]
 fn a_death_is_the_tasks_alone() {
@@ -180,10 +180,6 @@ fn a_long_result_arrives_whole_or_not_at_all() {
     });
 }
 
-fn length(text: String) -> usize {
-    text.len()
-}
-
 /// State and name of the threads of this process.
 fn has_sleeping_thread(name: &str) -> bool {
     let tasks = fs::read_dir("/proc/self/task").unwrap().flatten();
@@ -210,9 +206,16 @@ fn a_worker_that_dies_before_its_task_has_begun_fails_nothing() {
     common::alone("pool_deaths", long_argument_for_one_who_dies);
 }
 
-/// Whoever reads it dies.
-#[derive(serde::Serialize)]
-struct Medusa;
+/// Whoever reads it dies, also if there is more of it than a pipe takes.
+struct Medusa {
+    snakes: usize,
+}
+
+impl serde::Serialize for Medusa {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&vec![7; self.snakes])
+    }
+}
 
 impl<'de> serde::Deserialize<'de> for Medusa {
     fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
@@ -223,12 +226,14 @@ impl<'de> serde::Deserialize<'de> for Medusa {
 #[test]
 fn an_argument_that_kills_its_readers_is_not_read_for_ever() {
     common::watched("pool_deaths", || {
-        let pool = Pool::new(1).unwrap();
-        let medusa = pool.submit(|_: Medusa| (), Medusa).unwrap();
-        let other = pool.submit(square, 3).unwrap();
-        assert!(medusa.get().unwrap_err().is_worker_dead());
-        assert_eq!(other.get().unwrap(), 9);
-        assert_eq!(pool.stats().restarted, 2);
+        for snakes in [0, 1 << 20] {
+            let pool = Pool::new(1).unwrap();
+            let medusa = pool.submit(|_: Medusa| (), Medusa { snakes }).unwrap();
+            let other = pool.submit(square, 3).unwrap();
+            assert!(medusa.get().unwrap_err().is_worker_dead());
+            assert_eq!(other.get().unwrap(), 9);
+            assert_eq!(pool.stats().restarted, 2);
+        }
     });
 }
 

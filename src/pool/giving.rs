@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::TaskError;
-use super::injector::Phase;
-use super::minder::{Minder, STUCK, dead};
-use super::shared::why;
+use super::minder::{Minder, STUCK, dead, died};
 use super::wire::{self, Order, not_sent};
 use super::work::{End, Work};
 
@@ -43,23 +41,11 @@ impl Minder {
             self.begin(&work);
             match self.send(number, &work, self.shared.plan.limit) {
                 Ok(()) => return,
-                Err(TaskError::WorkerDied { .. }) => {
-                    // It had not begun.
-                    wire::release(number);
-                    self.stand_still();
-                    work.is_with(None);
-                    let is_ours = self.is_condemned();
-                    self.bury();
-                    self.shared.injector.count_restart();
-                    if let Some(error) = self.unwanted(&work) {
-                        return self.over(work, End::Failed(error));
-                    }
-                    if self.has_died_too_often(is_ours) {
-                        return self.over(work, End::Failed(why(Phase::Broken)));
-                    }
-                }
+                // Before it has read the order, or of it.
+                Err(TaskError::WorkerDied { .. }) => return self.lose(died),
                 // It does not read.
                 Err(TaskError::TimedOut { limit }) => {
+                    self.kill();
                     return self.lose(|_, _| TaskError::TimedOut { limit });
                 }
                 Err(error) => {
