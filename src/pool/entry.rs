@@ -132,8 +132,7 @@ where
     // SAFETY: `many` made both offsets from one `fn(A) -> R`, and the signature says so.
     let function: fn(A) -> R = unsafe { std::mem::transmute(function) };
     Ok(Box::new(move || {
-        let results: Vec<Result<R, Panic>> =
-            items.into_iter().map(|item| caught(|| function(item))).collect();
+        let results: Vec<R> = caught(|| items.into_iter().map(function).collect())?;
         Ok(Box::new(results) as Box<dyn Answer>)
     }))
 }

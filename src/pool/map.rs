@@ -163,21 +163,13 @@ impl<R> Gather<R> {
 }
 
 impl<R: Send> Sink<R> for Gather<R> {
-    fn put(&self, first: usize, results: Vec<Result<R, TaskError>>) {
+    fn put(&self, first: usize, results: Vec<R>) {
         let count = results.len();
-        let mut error = None;
-        {
-            let mut places = lock(&self.results);
-            for (place, result) in places.iter_mut().skip(first).zip(results) {
-                match result {
-                    Ok(result) => *place = Some(result),
-                    Err(cause) => error = error.or(Some(cause)),
-                }
-            }
+        let mut places = lock(&self.results);
+        for (place, result) in places.iter_mut().skip(first).zip(results) {
+            *place = Some(result);
         }
-        if let Some(error) = error {
-            return self.fail(first, count, error);
-        }
+        drop(places);
         let mut left = lock(&self.left);
         *left -= count;
         if *left == 0 {
@@ -188,9 +180,12 @@ impl<R: Send> Sink<R> for Gather<R> {
         }
     }
 
-    fn fail(&self, _first: usize, _count: usize, error: TaskError) {
-        self.stop();
-        self.core.settle(Err(error));
+    fn fail(&self, error: TaskError) {
+        // Relaxed: see `has_failed`. Chunks that are not begun because of the first failure fail,
+        // too, maybe before that is told.
+        if !self.has_failed.swap(true, Ordering::Relaxed) {
+            self.core.settle(Err(error));
+        }
     }
 
     fn wants_more(&self) -> bool {
@@ -207,5 +202,27 @@ impl<R: Send> Cancel for Gather<R> {
             chunks.iter().filter_map(Weak::upgrade).for_each(|chunk| chunk.pull());
         }
         is_news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::shared::Identity;
+    use super::*;
+
+    #[test]
+    fn what_is_not_begun_because_of_a_failure_does_not_hide_it() {
+        let core = Core::<Vec<u64>>::new(Identity::new());
+        let gather = Gather {
+            results: Mutex::default(),
+            left: Mutex::new(2),
+            chunks: Mutex::default(),
+            has_failed: AtomicBool::new(false),
+            core: Arc::clone(&core),
+        };
+        // As if somebody were in the middle of `fail`.
+        gather.stop();
+        gather.fail(TaskError::Cancelled);
+        assert!(core.settle(Err(TaskError::Terminated)));
     }
 }

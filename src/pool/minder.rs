@@ -131,13 +131,21 @@ impl Minder {
         if let Some(worker) = &mut self.worker {
             worker.has_done(number);
         }
-        if self.is_condemned() {
+        let end = if work.is_cancelled() { End::Failed(TaskError::Cancelled) } else { end };
+        let is_condemned = self.is_condemned();
+        if is_condemned {
             // It was cancelled when it was done. The worker is dead or dying.
             self.bury();
+            if self.shared.injector.phase().works() {
+                self.shared.injector.count_restart();
+            }
         } else if let (_, Some(next)) = wire::minded() {
             self.begin(&next);
         }
         self.over(work, end);
+        if is_condemned && wire::minded().0 == 0 {
+            self.replace();
+        }
         true
     }
 
@@ -166,14 +174,14 @@ impl Minder {
         if lost.is_empty() && orders.first().is_some_and(|work| !work.is_spared()) {
             lost.push(orders.remove(0));
         }
-        if self.shared.injector.phase() == Phase::Open {
+        if self.shared.injector.phase().works() {
             // Before anybody hears of it.
             self.shared.injector.count_restart();
         }
         let retries = self.shared.plan.retries;
         let mut again = Vec::new();
+        lost.iter().chain(&orders).for_each(|work| work.is_with(None));
         for work in lost {
-            work.is_with(None);
             let error = self.unwanted(&work).unwrap_or_else(|| cause(pid, status));
             if error.is_worker_dead() && work.is_retried(retries) {
                 again.push(work);
@@ -183,7 +191,7 @@ impl Minder {
         }
         again.append(&mut orders);
         self.put_back(again);
-        if self.shared.injector.phase() == Phase::Open && !self.has_died_too_often(is_ours) {
+        if self.shared.injector.phase().works() && !self.has_died_too_often(is_ours) {
             self.replace();
         }
     }

@@ -181,8 +181,12 @@ impl<A, R> Map<A, R> {
     }
 
     fn fail(&self, error: TaskError) {
-        self.stop();
-        self.core.settle(Err(error));
+        self.field.exhaust();
+        // Relaxed: see `stop`. Orders that are not begun because of the first failure fail, too,
+        // maybe before that is told.
+        if !self.has_failed.swap(true, Ordering::Relaxed) {
+            self.core.settle(Err(error));
+        }
     }
 }
 

@@ -59,7 +59,8 @@ impl Signal {
     }
 }
 
-/// Nothing of the user's runs under the locks of a pool, so a panic in between leaves them whole.
+/// What is under the locks of a pool is whole whenever there can be a panic: of the user's, nothing
+/// runs there but `Serialize`, which has nothing to change.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

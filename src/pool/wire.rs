@@ -16,7 +16,7 @@ use crate::process::entry::Entry;
 use crate::transfer::codec::{Codec, CodecError, Framed, Serde};
 
 use super::entry::{self, Answer, Prepared};
-use super::work::Work;
+use super::work::{Work, quietly};
 
 /// The codec of both directions.
 #[derive(Debug)]
@@ -47,6 +47,15 @@ pub(super) enum Outcome {
     Failed(Error),
     /// It was taken back before it was begun.
     Refused,
+}
+
+impl Drop for Outcome {
+    fn drop(&mut self) {
+        if let Self::Returned(answer) = self {
+            // Its destructor is the user's.
+            quietly(|| *answer = Box::new(()));
+        }
+    }
 }
 
 /// What a worker says of a task.

@@ -206,14 +206,15 @@ where
 
     fn end(&self, end: End) {
         let result = lock(&self.result).take();
-        let outcome = match (end, result) {
-            (End::Returned, Some(result)) => Ok(result),
-            (End::Returned, None) => Err(super::lost().into()),
-            (End::Failed(error), _) => Err(error),
+        let (outcome, unwanted) = match (end, result) {
+            (End::Returned, Some(result)) => (Ok(result), None),
+            (End::Returned, None) => (Err(super::lost().into()), None),
+            (End::Failed(error), result) => (Err(error), result),
         };
         let arguments = lock(&self.arguments).take();
         self.core.settle(outcome);
-        drop(arguments);
+        // Last, as that is the user's.
+        drop((arguments, unwanted));
     }
 
     fn is_cancelled(&self) -> bool {
@@ -235,11 +236,11 @@ where
 
 /// Where the results of a chunk go.
 pub(super) trait Sink<R>: Send + Sync {
-    /// The results of the items from `first` on. False if the rest is not wanted.
-    fn put(&self, first: usize, results: Vec<Result<R, TaskError>>);
+    /// The results of the items from `first` on.
+    fn put(&self, first: usize, results: Vec<R>);
 
-    /// None of the `count` items from `first` on has a result, because of this.
-    fn fail(&self, first: usize, count: usize, error: TaskError);
+    /// The items of a chunk have no results, because of this.
+    fn fail(&self, error: TaskError);
 
     /// Whether what is still to be done is wanted.
     fn wants_more(&self) -> bool;
@@ -251,7 +252,7 @@ pub(super) struct Chunk<A, R> {
     first: usize,
     count: usize,
     items: Mutex<Option<Vec<A>>>,
-    results: Mutex<Option<Vec<Result<R, Panic>>>>,
+    results: Mutex<Option<Vec<R>>>,
     sink: Arc<dyn Sink<R>>,
     pub(super) leash: Leash,
 }
@@ -293,7 +294,7 @@ where
     }
 
     fn accept(&self, bytes: &[u8]) -> Result<()> {
-        let results: Vec<Result<R, Panic>> =
+        let results: Vec<R> =
             Serde::deserialize(bytes).map_err(|cause| super::not_decoded::<R>(cause))?;
         if results.len() != self.count {
             return Err(super::lost());
@@ -310,13 +311,9 @@ where
         }
         let results = lock(&self.results).take();
         match (end, results) {
-            (End::Returned, Some(results)) => {
-                let results = results.into_iter();
-                let results = results.map(|result| result.map_err(TaskError::Panicked));
-                self.sink.put(self.first, results.collect());
-            }
-            (End::Returned, None) => self.sink.fail(self.first, self.count, super::lost().into()),
-            (End::Failed(error), _) => self.sink.fail(self.first, self.count, error),
+            (End::Returned, Some(results)) => self.sink.put(self.first, results),
+            (End::Returned, None) => self.sink.fail(super::lost().into()),
+            (End::Failed(error), _) => self.sink.fail(error),
         }
     }
 

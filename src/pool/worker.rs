@@ -9,6 +9,7 @@ use crate::sys::task;
 
 use super::claim::Claim;
 use super::wire::{Order, Outcome, Reply, Wire, not_sent};
+use super::work::quietly;
 
 /// The worker's end of its pipe.
 pub(super) type Place = Connection<Reply, Order, Wire>;
@@ -71,7 +72,10 @@ pub(super) fn main(mut place: Place, claim: &Claim) {
         let Order::In { number, task } = order else { return };
         let outcome = match task {
             // It was taken back. Whoever gave it finds that out if it was not.
-            _ if !claim.begin(number) => Outcome::Refused,
+            task if !claim.begin(number) => {
+                quietly(|| drop(task));
+                Outcome::Refused
+            }
             Err(cause) => Outcome::Failed(Error::new(ErrorKind::Codec, cause)),
             Ok(task) => match task() {
                 Ok(answer) => Outcome::Returned(answer),
