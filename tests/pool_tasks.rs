@@ -285,10 +285,10 @@ fn a_result_that_cannot_be_encoded_fails_alone() {
     common::watched("pool_tasks", || {
         let pool = Pool::new(1).unwrap();
         let error = pool.apply(|_: ()| Unsayable, ()).unwrap_err().to_string();
-        assert!(error.contains("encode a pool_tasks::Unsayable, the result of a task"), "{error}");
+        assert!(error.contains("encode a pool_tasks::Unsayable, the result of a call"), "{error}");
         let error = pool.apply(drop, Unsayable).unwrap_err().to_string();
         assert!(
-            error.contains("encode a pool_tasks::Unsayable, the argument of a task"),
+            error.contains("encode a pool_tasks::Unsayable, the argument of a call"),
             "{error}"
         );
         let error = pool.apply(|_: ()| PanicsWhenSaid, ()).unwrap_err().to_string();

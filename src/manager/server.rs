@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::channel::Connection;
 use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::process::entry::Entry;
-use crate::process::remote::{Outcome, caught, contained, lock};
+use crate::process::remote::{Outcome, caught, contained};
 use crate::raw::kind::Kind;
 use crate::segment;
+use crate::shim::lock;
 use crate::sys::clock::Deadline;
 use crate::sys::{fork, letter, task};
 use crate::transfer;
@@ -240,10 +241,7 @@ fn serve(server: &Server, mut line: Connection<Reply, Request>) {
             Err(cause) => Err(Error::new(ErrorKind::Codec, cause)),
         };
         let outcome = answer.map_or_else(Outcome::Failed, Outcome::Returned);
-        let is_there = reply(&mut line, &outcome);
-        // A result whose destructor panics was sent all the same.
-        let _ = caught(move || drop(outcome));
-        if !is_there {
+        if !reply(&mut line, &outcome) {
             return;
         }
     }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::process::remote::lock;
+use crate::shim::lock;
 
 use super::hosted::Hosted;
 

@@ -2,38 +2,18 @@
 //! order, calls the function, and puts what it returned into a reply.
 #![allow(unsafe_code)]
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::Result;
 use crate::process::Panic;
-use crate::process::child::panic_of;
 use crate::process::entry::{self, Entry};
+use crate::process::remote::{Answer, caught};
 use crate::sync::Data;
 use crate::transfer::codec::{CodecError, Serde};
 
 use super::field::Field;
 use super::worker::keep_state;
-
-/// What a task left behind, to be put into a reply.
-pub(super) trait Answer: Send {
-    fn encode(&self, bytes: &mut Vec<u8>) -> Result<(), CodecError>;
-}
-
-impl<R: Serialize + Send> Answer for R {
-    fn encode(&self, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
-        Serde::serialize(self, bytes).map_err(|cause| not_encoded::<R>("the result", &cause))
-    }
-}
-
-/// Why a value of the user's does not travel, and which.
-#[cold]
-pub(super) fn not_encoded<T>(role: &str, cause: &CodecError) -> CodecError {
-    let name = std::any::type_name::<T>();
-    format!("encode a {name}, {role} of a task: {cause}").into()
-}
 
 /// A task whose arguments are there.
 pub(super) type Prepared = Box<dyn FnOnce() -> Result<Box<dyn Answer>, Panic> + Send>;
@@ -179,14 +159,4 @@ where
         let done: Result<u64> = field.work(function)?;
         Ok(Box::new(done) as Box<dyn Answer>)
     }))
-}
-
-/// Runs a function of the user's; a panic ends it alone.
-pub(super) fn caught<R>(work: impl FnOnce() -> R) -> Result<R, Panic> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
-        let panic = panic_of(payload.as_ref());
-        // What a payload does in its destructor is of no interest any more.
-        std::mem::forget(payload);
-        panic
-    })
 }

@@ -6,11 +6,10 @@ use serde::{Deserialize, Serialize};
 use crate::array::Array;
 use crate::error::Result;
 use crate::process::Panic;
+use crate::process::remote::caught;
 use crate::shim::{AtomicU64, Ordering};
 use crate::sync::Data;
 use crate::value::Value;
-
-use super::entry::caught;
 
 /// So many bytes of arguments, or of results, are claimed at once at the most: the copies of both
 /// stay in the cache of a core, and what it costs to claim them is nothing beside them.

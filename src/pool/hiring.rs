@@ -58,7 +58,7 @@ impl Minder {
                 return Err(error);
             }
             (_, Heard::Reply(_, verdict)) => {
-                ended(verdict).into_iter().for_each(|end| work.end(end));
+                verdict.map(ended).into_iter().for_each(|end| work.end(end));
             }
             (_, Heard::Nothing) => {
                 let phase = self.shared.injector.phase();

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::shim::{Mutex, MutexGuard, mutant};
+use crate::shim::{self, Mutex, MutexGuard, mutant};
 use crate::sys::clock::Deadline;
 
 use super::signal::{self, Signal};
@@ -127,7 +127,7 @@ impl<T, M: Taker> Line<T, M> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T, M>> {
-        signal::lock(&self.state)
+        shim::lock(&self.state)
     }
 
     pub(super) fn phase(&self) -> Phase {

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::process::ExitStatus;
+use crate::process::remote::Verdict;
 
 use super::error::TaskError;
 use super::giving::FAST;
 use super::hand::Hand;
 use super::injector::{Phase, Turn};
 use super::shared::{Shared, lock, why};
-use super::wire::{self, Minded, Reply, Verdict};
+use super::wire::{self, Minded, Reply};
 use super::work::{End, Kill, Work, finish};
 
 /// After this long nothing waits behind an order any more.
@@ -117,8 +118,8 @@ impl Minder {
 
     /// Ends the order that a reply is about. False if no worker that we can talk to says that.
     #[must_use]
-    pub(super) fn take_reply(&mut self, number: u64, verdict: Verdict) -> bool {
-        let end = ended(verdict);
+    pub(super) fn take_reply(&mut self, number: u64, verdict: Option<Verdict>) -> bool {
+        let end = verdict.map(ended);
         if end.is_some() != wire::is_minded(number) {
             // What it did was taken back from it, or it passes over what was not: its claim was
             // written over, and it cannot be told what to do any more.
@@ -275,18 +276,17 @@ impl Minder {
 
 /// What a minder hears of its worker.
 pub(super) enum Heard {
-    Reply(u64, Verdict),
+    Reply(u64, Option<Verdict>),
     Nothing,
     Death,
 }
 
-/// What became of an order that a worker did. `None` if it refused it.
-pub(super) fn ended(verdict: Verdict) -> Option<End> {
+/// What became of an order that a worker did.
+pub(super) fn ended(verdict: Verdict) -> End {
     match verdict {
-        Verdict::Returned => Some(End::Returned),
-        Verdict::Panicked(panic) => Some(End::panicked(panic)),
-        Verdict::Failed(error) => Some(End::Failed(error.into())),
-        Verdict::Refused => None,
+        Verdict::Returned => End::Returned,
+        Verdict::Panicked(panic) => End::panicked(panic),
+        Verdict::Failed(error) => End::Failed(error.into()),
     }
 }
 

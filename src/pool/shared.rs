@@ -13,8 +13,8 @@ use crate::sys::{fork, task};
 use super::builder::Plan;
 use super::error::TaskError;
 use super::injector::{Injector, Phase};
-pub(super) use super::signal::lock;
 use super::work::{End, Kill, finish};
+pub(super) use crate::shim::lock;
 
 /// Which of the pools that this process has had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 use std::sync::PoisonError;
 use std::time::Instant;
 
-use crate::shim::{self, AtomicU32, Condvar, Mutex, MutexGuard, Ordering, mutant};
+use crate::shim::{self, AtomicU32, Condvar, Mutex, MutexGuard, Ordering, lock, mutant};
 use crate::sys::clock::Deadline;
 
 /// A condition variable that knows whether anybody sleeps.
@@ -57,12 +57,6 @@ impl Signal {
         self.sleepers.fetch_sub(u32::from(!mutant("signal-sleepers")), Ordering::Relaxed);
         guard
     }
-}
-
-/// What is under the locks of a pool is whole whenever there can be a panic: of the user's, nothing
-/// runs there but `Serialize`, which has nothing to change.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Lets others run for as long as that is cheaper than to sleep, until `is_here` or the deadline.

@@ -8,15 +8,13 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::error::{Error, ErrorKind, Result};
-use crate::process::Panic;
 use crate::process::entry::Entry;
+use crate::process::remote::{Outcome, Verdict, contained};
 use crate::transfer::codec::{Codec, CodecError, Framed, Serde};
 
-use super::entry::{self, Answer, Prepared};
-use super::work::{Work, quietly};
+use super::entry::{self, Prepared};
+use super::work::Work;
 
 /// The codec of both directions.
 #[derive(Debug)]
@@ -34,38 +32,10 @@ pub(super) enum Order {
 
 /// What came of an order.
 pub(super) enum Reply {
-    /// In the worker.
-    Out { number: u64, outcome: Outcome },
+    /// In the worker: nothing, if it was taken back before it was begun.
+    Out { number: u64, outcome: Option<Outcome> },
     /// In the pool: the value went to the task itself.
-    In { number: u64, verdict: Verdict },
-}
-
-/// What a task left behind, in the worker.
-pub(super) enum Outcome {
-    Returned(Box<dyn Answer>),
-    Panicked(Panic),
-    Failed(Error),
-    /// It was taken back before it was begun.
-    Refused,
-}
-
-impl Drop for Outcome {
-    fn drop(&mut self) {
-        if let Self::Returned(answer) = self {
-            // Its destructor is the user's.
-            quietly(|| *answer = Box::new(()));
-        }
-    }
-}
-
-/// What a worker says of a task.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Verdict {
-    /// The bytes of the result are behind this.
-    Returned,
-    Panicked(Panic),
-    Failed(Error),
-    Refused,
+    In { number: u64, verdict: Option<Verdict> },
 }
 
 impl Codec<Order> for Wire {
@@ -91,21 +61,16 @@ impl Codec<Reply> for Wire {
         let Reply::Out { number, outcome } = reply else {
             return Err("a reply that has arrived goes no further".into());
         };
-        match outcome {
-            Outcome::Returned(answer) => {
-                Serde::serialize(&(number, Verdict::Returned), bytes)?;
-                contained(|| answer.encode(bytes))
-            }
-            Outcome::Panicked(panic) => {
-                Serde::serialize(&(number, Verdict::Panicked(panic.clone())), bytes)
-            }
-            Outcome::Failed(error) => Serde::serialize(&(number, Failed(error)), bytes),
-            Outcome::Refused => Serde::serialize(&(number, Verdict::Refused), bytes),
-        }
+        Serde::serialize(&(number, outcome.is_some()), bytes)?;
+        outcome.as_ref().map_or(Ok(()), |outcome| outcome.encode(bytes))
     }
 
     fn decode(bytes: &[u8]) -> Result<Reply, CodecError> {
-        let ((number, verdict), value) = postcard::take_from_bytes::<(u64, Verdict)>(bytes)?;
+        let ((number, was_begun), rest) = postcard::take_from_bytes::<(u64, bool)>(bytes)?;
+        if !was_begun {
+            return Ok(Reply::In { number, verdict: None });
+        }
+        let (verdict, value) = postcard::take_from_bytes::<Verdict>(rest)?;
         let verdict = match verdict {
             Verdict::Returned => match take_value(number, value) {
                 Ok(()) => Verdict::Returned,
@@ -113,13 +78,8 @@ impl Codec<Reply> for Wire {
             },
             other => other,
         };
-        Ok(Reply::In { number, verdict })
+        Ok(Reply::In { number, verdict: Some(verdict) })
     }
-}
-
-/// Has a value encode or decode itself, which is the user's: a panic in it is an error.
-fn contained<T>(act: impl FnOnce() -> Result<T, CodecError>) -> Result<T, CodecError> {
-    entry::caught(act).unwrap_or_else(|panic| Err(panic.to_string().into()))
 }
 
 /// Why an order or a reply was not sent. Nobody but us knows it as a message, so that is left out.
@@ -128,15 +88,6 @@ pub(super) fn not_sent(error: &Error) -> Error {
     let source = std::error::Error::source(error);
     let what = source.map_or_else(|| error.to_string(), ToString::to_string);
     Error::new(error.kind(), what)
-}
-
-/// A borrowed [`Verdict::Failed`].
-struct Failed<'a>(&'a Error);
-
-impl Serialize for Failed<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_newtype_variant("Verdict", 2, "Failed", self.0)
-    }
 }
 
 /// The tasks that a worker has, the oldest first, with their numbers.

@@ -9,10 +9,10 @@ use serde::de::DeserializeOwned;
 
 use crate::error::Result;
 use crate::process::entry::Entry;
+use crate::process::remote::not_encoded;
 use crate::process::{ExitStatus, Panic};
 use crate::transfer::codec::{CodecError, Serde};
 
-use super::entry::not_encoded;
 use super::error::TaskError;
 use super::shared::lock;
 use super::task::Core;
@@ -193,7 +193,7 @@ where
     fn encode(&self, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
         match &*lock(&self.arguments) {
             Some(arguments) => Serde::serialize(arguments, bytes)
-                .map_err(|cause| not_encoded::<A>("the argument", &cause)),
+                .map_err(|cause| not_encoded::<A>("argument", &cause)),
             None => Err("a task that is over".into()),
         }
     }
@@ -288,7 +288,7 @@ where
     fn encode(&self, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
         match &*lock(&self.items) {
             Some(items) => Serde::serialize(items, bytes)
-                .map_err(|cause| not_encoded::<Vec<A>>("arguments", &cause)),
+                .map_err(|cause| not_encoded::<Vec<A>>("list of arguments", &cause)),
             None => Err("a task that is over".into()),
         }
     }

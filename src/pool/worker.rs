@@ -5,10 +5,11 @@ use std::cell::RefCell;
 
 use crate::channel::Connection;
 use crate::error::{Error, ErrorKind};
+use crate::process::remote::Outcome;
 use crate::sys::task;
 
 use super::claim::Claim;
-use super::wire::{Order, Outcome, Reply, Wire, not_sent};
+use super::wire::{Order, Reply, Wire, not_sent};
 use super::work::quietly;
 
 /// The worker's end of its pipe.
@@ -74,18 +75,15 @@ pub(super) fn main(mut place: Place, claim: &Claim) {
             // It was taken back. Whoever gave it finds that out if it was not.
             task if !claim.begin(number) => {
                 quietly(|| drop(task));
-                Outcome::Refused
+                None
             }
-            Err(cause) => Outcome::Failed(Error::new(ErrorKind::Codec, cause)),
-            Ok(task) => match task() {
-                Ok(answer) => Outcome::Returned(answer),
-                Err(panic) => Outcome::Panicked(panic),
-            },
+            Err(cause) => Some(Outcome::Failed(Error::new(ErrorKind::Codec, cause))),
+            Ok(task) => Some(task().map_or_else(Outcome::Panicked, Outcome::Returned)),
         };
         let Err(refused) = place.send(Reply::Out { number, outcome }) else { continue };
         let Some(error) = refused.error() else { return };
         let why = Outcome::Failed(not_sent(error));
-        if place.send(Reply::Out { number, outcome: why }).is_err() {
+        if place.send(Reply::Out { number, outcome: Some(why) }).is_err() {
             return;
         }
     }

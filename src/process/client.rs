@@ -7,11 +7,12 @@ use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::family::{Child, Family, lock};
+use super::family::{Child, Family};
 use super::hook;
 use super::job::{self, Birth, Hello, MAGIC, MAKE_CHILD, Made, Role};
 use super::report::is_gone;
 use crate::error::{Context, Error, ErrorKind, Result};
+use crate::shim::lock;
 use crate::sys::clock::Deadline;
 use crate::sys::clone::Record;
 use crate::sys::spawn::{self, Born, Surroundings};

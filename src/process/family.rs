@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::client::Server;
 use super::exit::ExitStatus;
 use super::monitor::Monitor;
 use crate::error::{Error, ErrorKind, Result};
 use crate::segment;
+use crate::shim::lock;
 use crate::sys::child::{self, Waited};
 use crate::sys::fork;
 use crate::sys::spawn::Born;
@@ -261,9 +262,4 @@ impl Child {
             done => done,
         }
     }
-}
-
-/// A panic elsewhere while the lock was held left nothing half done: no step under it can panic.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

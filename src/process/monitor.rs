@@ -7,8 +7,9 @@
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, mpsc};
 
-use super::family::{Child, Family, lock};
+use super::family::{Child, Family};
 use crate::error::{Context, Error, ErrorKind, Result};
+use crate::shim::lock;
 use crate::sys::epoll::{BELL, Watch};
 use crate::sys::task;
 

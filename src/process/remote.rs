@@ -1,7 +1,7 @@
 //! What processes that call functions for others, again and again, say of each call.
 
+use std::any::type_name;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,8 +18,14 @@ pub(crate) trait Answer: Send {
 
 impl<R: Serialize + Send> Answer for R {
     fn encode(&self, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
-        Serde::serialize(self, bytes)
+        Serde::serialize(self, bytes).map_err(|cause| not_encoded::<R>("result", &cause))
     }
+}
+
+/// Why a value of the user's does not travel, and which.
+#[cold]
+pub(crate) fn not_encoded<T>(role: &str, cause: &CodecError) -> CodecError {
+    format!("encode a {}, the {role} of a call: {cause}", type_name::<T>()).into()
 }
 
 /// What a call left behind, where it was made.
@@ -27,6 +33,15 @@ pub(crate) enum Outcome {
     Returned(Box<dyn Answer>),
     Panicked(Panic),
     Failed(Error),
+}
+
+impl Drop for Outcome {
+    fn drop(&mut self) {
+        if let Self::Returned(answer) = self {
+            // Its destructor is the user's.
+            let _ = caught(|| *answer = Box::new(()));
+        }
+    }
 }
 
 /// What is said of a call.
@@ -74,9 +89,4 @@ pub(crate) fn caught<R>(work: impl FnOnce() -> R) -> Result<R, Panic> {
         std::mem::forget(payload);
         panic
     })
-}
-
-/// Nothing of the user's runs under these locks, so a panic in between leaves them whole.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

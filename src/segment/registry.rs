@@ -1,11 +1,10 @@
 //! The segments of this process: each is mapped once, however many handles stand on it.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
-};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::shim::lock;
 
 use super::{Courier, Segment};
 
@@ -21,10 +20,6 @@ static GATE: RwLock<()> = RwLock::new(());
 struct Arenas {
     newest: Option<Arc<Segment>>,
     older: Vec<Weak<Segment>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Entered by whatever takes a lock of this room.

@@ -13,4 +13,10 @@ mod model;
 #[cfg(multiproc_loom)]
 pub(crate) use model::*;
 
+use std::sync::PoisonError;
 pub(crate) use std::sync::atomic::Ordering;
+
+/// Takes a lock under which nothing of the user's runs: a panic in between leaves the data whole.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
