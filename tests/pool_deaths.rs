@@ -206,16 +206,9 @@ fn a_worker_that_dies_before_its_task_has_begun_fails_nothing() {
     common::alone("pool_deaths", long_argument_for_one_who_dies);
 }
 
-/// Whoever reads it dies, also if there is more of it than a pipe takes.
-struct Medusa {
-    snakes: usize,
-}
-
-impl serde::Serialize for Medusa {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&vec![7; self.snakes])
-    }
-}
+/// Whoever reads it dies.
+#[derive(serde::Serialize)]
+struct Medusa;
 
 impl<'de> serde::Deserialize<'de> for Medusa {
     fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
@@ -226,14 +219,33 @@ impl<'de> serde::Deserialize<'de> for Medusa {
 #[test]
 fn an_argument_that_kills_its_readers_is_not_read_for_ever() {
     common::watched("pool_deaths", || {
-        for snakes in [0, 1 << 20] {
-            let pool = Pool::new(1).unwrap();
-            let medusa = pool.submit(|_: Medusa| (), Medusa { snakes }).unwrap();
-            let other = pool.submit(square, 3).unwrap();
-            assert!(medusa.get().unwrap_err().is_worker_dead());
-            assert_eq!(other.get().unwrap(), 9);
-            assert_eq!(pool.stats().restarted, 2);
-        }
+        let pool = Pool::new(1).unwrap();
+        let medusa = pool.submit(|_: Medusa| (), Medusa).unwrap();
+        let other = pool.submit(square, 3).unwrap();
+        assert!(medusa.get().unwrap_err().is_worker_dead());
+        assert_eq!(other.get().unwrap(), 9);
+        assert_eq!(pool.stats().restarted, 2);
+    });
+}
+
+/// From now on this process has no memory for anything long.
+fn be_poor(_: ()) {
+    let statm = fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = statm.split(' ').next().unwrap().parse().unwrap();
+    let most = pages * 4096 + (16 << 20);
+    let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) }, 0);
+}
+
+#[test]
+fn an_argument_that_is_too_long_for_its_readers_fails_alone() {
+    common::watched("pool_deaths", || {
+        let pool = Pool::builder().workers(1).initializer(be_poor, ()).build().unwrap();
+        let long = pool.submit(length, "x".repeat(128 << 20)).unwrap();
+        let other = pool.submit(square, 3).unwrap();
+        assert!(long.get().unwrap_err().is_worker_dead());
+        assert_eq!(other.get().unwrap(), 9);
+        assert_eq!(pool.stats().restarted, 2);
     });
 }
 

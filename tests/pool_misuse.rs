@@ -204,22 +204,6 @@ fn an_argument_that_waits_for_its_own_pool_is_refused() {
 }
 
 #[test]
-fn who_waits_for_any_does_not_wait_for_callbacks() {
-    common::watched("who_waits_for_any_does_not_wait_for_callbacks", || {
-        let pool = Pool::new(1).unwrap();
-        let (go, gone) = mpsc::channel::<()>();
-        let event = Event::new().unwrap();
-        let task = pool.submit(wait_for, event.clone()).unwrap();
-        task.on_done(move |_| gone.recv().unwrap());
-        event.set().unwrap();
-        let tasks = [task];
-        assert_eq!(wait_any(&tasks, Duration::from_millis(50)), None);
-        go.send(()).unwrap();
-        assert_eq!(wait_any(&tasks, PATIENCE), Some(0));
-    });
-}
-
-#[test]
 fn a_callback_does_not_wait_for_room() {
     common::watched("a_callback_does_not_wait_for_room", || {
         let pool = Arc::new(Pool::builder().workers(1).queue_bound(1).build().unwrap());

@@ -138,4 +138,25 @@ mod tests {
         assert_eq!(wait_any(std::slice::from_ref(&task), Duration::ZERO), Some(0));
         heard.recv().unwrap();
     }
+
+    #[test]
+    fn who_waits_for_any_does_not_wait_for_callbacks() {
+        let core = Core::<u64>::new(Identity::new());
+        let tasks = [Task::new(std::sync::Arc::clone(&core))];
+        let (go, gone) = mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            let any = scope.spawn(|| {
+                let any = wait_any(&tasks, Duration::from_secs(1));
+                go.send(()).unwrap();
+                any
+            });
+            while core.callbacks() == 0 {
+                std::thread::yield_now();
+            }
+            tasks[0].on_done(move |_| gone.recv().unwrap());
+            assert!(core.settle(Ok(1)));
+            assert_eq!(any.join().unwrap(), None);
+        });
+        assert_eq!(wait_any(&tasks, Duration::ZERO), Some(0));
+    }
 }
