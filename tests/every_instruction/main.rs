@@ -1,0 +1,14 @@
+//! P1 at every instruction: one operation runs in a child, step by step, and is killed with -9
+//! after each number of steps; then the survivors finish their own, and find nothing torn, twice or
+//! lost but what the dead one had in its hands.
+//!
+//! `cargo test` tries a sample of the points. All of them:
+//! `MULTIPROC_STEPS=all cargo test --release --test every_instruction -- --nocapture --test-threads=2`
+#![allow(unsafe_code, clippy::undocumented_unsafe_blocks, reason = "it traces processes")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod locks;
+mod pipes;
+mod stepping;
