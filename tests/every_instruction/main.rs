@@ -2,13 +2,22 @@
 //! after each number of steps; then the survivors finish their own, and find nothing torn, twice or
 //! lost but what the dead one had in its hands.
 //!
-//! `cargo test` tries a sample of the points. All of them:
+//! `cargo test` tries a sample of the points. All of them, but for the longest operations:
 //! `MULTIPROC_STEPS=all cargo test --release --test every_instruction -- --nocapture --test-threads=2`
 #![allow(unsafe_code, clippy::undocumented_unsafe_blocks, reason = "it traces processes")]
 
 #[path = "../common/mod.rs"]
 mod common;
 
+mod conditions;
+mod janitors;
 mod locks;
+mod objects;
 mod pipes;
+mod pools;
+mod queues;
+mod semaphores;
+mod sleepers;
 mod stepping;
+mod tracing;
+mod values;

@@ -1,27 +1,36 @@
 //! Runs an operation in a child, one instruction at a time, and kills it after so many.
 //!
-//! The child says where its operation begins and ends by a breakpoint instruction. This thread
-//! traces it (ptrace(2)), on the same CPU, so that a step costs two switches and no more.
+//! The child says where its operation begins and ends by a breakpoint instruction.
 
 use std::cell::Cell;
 use std::fmt;
-use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use multiproc::{Connection, Nothing, Pipe, Process};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::common::{next, seed, storms, watchdog};
-
-/// A child that has not come to its next stop for so long is asleep.
-const ASLEEP: Duration = Duration::from_millis(20);
+use crate::common::{next, open_fds, seed, storms, wait_until_asleep, watchdog};
+use crate::tracing::{Tracee, stay_on_one_cpu};
 
 /// So many points of each operation are tried, evenly over its length, if not all.
-const POINTS: usize = 60;
+const POINTS: usize = 16;
+
+/// So many instructions are stepped through for one operation, if not all: fewer points of a long
+/// one.
+const STEPS: usize = 40_000;
+
+/// As many where all points are wanted: some thousand points of the longest ones.
+const MANY_STEPS: usize = 2_000_000;
+
+/// So much more there may be at the end than after the first points: the newest arena is kept.
+const KEPT: usize = 2;
 
 /// What the child waits for before it begins.
 pub(crate) type Gate = Connection<Nothing, ()>;
+
+/// By which another survivor says that it begins.
+pub(crate) type Say = Connection<(), Nothing>;
 
 /// Where the child's operation begins: from here on it may be killed.
 #[inline(never)]
@@ -41,19 +50,84 @@ pub(crate) fn end() {
 }
 
 #[inline(always)]
-fn breakpoint() {
+pub(crate) fn breakpoint() {
     unsafe { std::arch::asm!("int3") };
+}
+
+/// Runs the trial of an operation in a process of its own, whose fds and mappings are counted.
+pub(crate) fn alone(test: &'static str, body: fn(())) {
+    if let Err(error) = Process::builder().name(test).spawn(body, ()).unwrap().join() {
+        panic!("{test}: {error}");
+    }
+}
+
+/// Another survivor: a process that has said that it begins, and sleeps.
+pub(crate) fn sibling<A, R>(f: fn((A, Say)) -> R, argument: A) -> Process<R>
+where
+    A: Serialize + DeserializeOwned + 'static,
+    R: Serialize + DeserializeOwned + 'static,
+{
+    let (say, mut hear) = Pipe::simplex::<()>().unwrap();
+    let process = Process::spawn(f, (argument, say)).unwrap();
+    hear.recv().unwrap();
+    wait_until_asleep(process.pid());
+    process
+}
+
+/// What another survivor waits for, who is to come while the victim has something.
+#[derive(Serialize, serde::Deserialize)]
+pub(crate) struct Cue(Connection<Nothing, ()>, Say);
+
+/// Has the other survivor come.
+#[derive(Serialize, serde::Deserialize)]
+pub(crate) struct Call(Connection<(), Nothing>, Connection<Nothing, ()>, u32);
+
+impl Cue {
+    /// Waits until it is time to go to sleep.
+    pub(crate) fn wait(mut self) {
+        self.0.recv().unwrap();
+        self.1.send(()).unwrap();
+    }
+}
+
+impl Call {
+    /// Returns when the other one sleeps, and waits for what it came for.
+    pub(crate) fn make(mut self) {
+        self.0.send(()).unwrap();
+        self.1.recv().unwrap();
+        wait_until_asleep(self.2);
+    }
+}
+
+/// Another survivor, and what makes it come.
+pub(crate) fn latecomer<A, R>(f: fn((A, Cue)) -> R, argument: A) -> (Call, Process<R>)
+where
+    A: Serialize + DeserializeOwned + 'static,
+    R: Serialize + DeserializeOwned + 'static,
+{
+    let ((tell, told), (say, hear)) = (Pipe::simplex().unwrap(), Pipe::simplex().unwrap());
+    let process = Process::spawn(f, (argument, Cue(told, say))).unwrap();
+    (Call(tell, hear, process.pid()), process)
 }
 
 /// An operation, and those who survive it.
 pub(crate) struct Operation<V, S> {
-    pub(crate) name: &'static str,
-    /// Makes what the victim gets, and what the survivors keep.
-    pub(crate) make: fn() -> (V, S),
-    /// In the child: calls [`begin`], does it, calls [`end`].
-    pub(crate) victim: fn((V, Gate)),
-    /// Looks whether all is well. Whether the victim came to the end.
-    pub(crate) check: fn(S, Fate),
+    name: &'static str,
+    make: fn() -> (V, S),
+    victim: fn((V, Gate)),
+    check: fn(S, Fate),
+    wake: Option<fn(&mut S)>,
+}
+
+/// When to kill.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Point {
+    /// After so many instructions.
+    After(usize),
+    /// When it sleeps.
+    Asleep,
+    /// When it was woken, before it knows.
+    Woken,
 }
 
 /// What became of a victim.
@@ -63,6 +137,8 @@ pub(crate) enum Fate {
     Killed(usize),
     /// Killed in a system call where it slept, after so many instructions.
     Asleep(usize),
+    /// Killed there when it had been woken, and did not know yet.
+    Woken(usize),
     /// It had done all of them.
     Done(usize),
 }
@@ -74,7 +150,10 @@ impl Fate {
 
     fn steps(self) -> usize {
         match self {
-            Self::Killed(steps) | Self::Asleep(steps) | Self::Done(steps) => steps,
+            Self::Killed(steps)
+            | Self::Asleep(steps)
+            | Self::Woken(steps)
+            | Self::Done(steps) => steps,
         }
     }
 }
@@ -84,15 +163,22 @@ impl fmt::Display for Fate {
         match self {
             Self::Killed(steps) => write!(f, "killed after {steps} instructions"),
             Self::Asleep(steps) => write!(f, "killed asleep after {steps} instructions"),
+            Self::Woken(steps) => write!(f, "killed as it woke after {steps} instructions"),
             Self::Done(steps) => write!(f, "not killed, after {steps} instructions"),
         }
     }
 }
 
 /// Says on a panic at which point of which operation it happened.
-struct Where {
+pub(crate) struct Where {
     name: &'static str,
     fate: Cell<Option<Fate>>,
+}
+
+impl Where {
+    pub(crate) fn is(&self, fate: Fate) {
+        self.fate.set(Some(fate));
+    }
 }
 
 impl Drop for Where {
@@ -109,144 +195,99 @@ impl<V, S> Operation<V, S>
 where
     V: Serialize + DeserializeOwned + 'static,
 {
-    /// Tries the operation at as many points as time allows, or at all: `MULTIPROC_STEPS=all`.
-    pub(crate) fn try_all(&self) {
-        let _watchdog = watchdog(self.name);
-        let began = Instant::now();
-        stay_on_one_cpu(0);
-        let at = Where { name: self.name, fate: Cell::new(None) };
-        let length = self.try_at(usize::MAX, &at).steps();
-        let mut tried = 1;
-        for point in points(length) {
-            // The way is not of the same length each time.
-            self.try_at(point, &at);
-            tried += 1;
-        }
-        let name = self.name;
-        println!("{name}: {tried} points of {length} instructions, {:.1?}", began.elapsed());
+    /// `make` makes what the victim gets, and what the survivors keep. `victim`, in the child, calls
+    /// [`begin`], does it, and calls [`end`]. `check` looks whether all is well.
+    pub(crate) fn new(
+        name: &'static str,
+        make: fn() -> (V, S),
+        victim: fn((V, Gate)),
+        check: fn(S, Fate),
+    ) -> Self {
+        Self { name, make, victim, check, wake: None }
     }
 
-    fn try_at(&self, point: usize, at: &Where) -> Fate {
-        at.fate.set(None);
-        let (theirs, ours) = (self.make)();
-        let (mut open, gate) = Pipe::simplex::<()>().unwrap();
-        let process = Process::spawn(self.victim, (theirs, gate)).unwrap();
-        let tracee = Tracee::seize(process.pid());
-        open.send(()).unwrap();
-        let fate = tracee.step(point);
-        at.fate.set(Some(fate));
-        let _ = process.join();
-        (self.check)(ours, fate);
-        fate
+    /// What the survivors do when the victim sleeps, so that it goes on. Without that its sleep is
+    /// the last point.
+    pub(crate) fn woken_by(self, wake: fn(&mut S)) -> Self {
+        Self { wake: Some(wake), ..self }
     }
+
+    /// Tries the operation at as many points as time allows, or at all: `MULTIPROC_STEPS=all`.
+    pub(crate) fn try_all(&self) {
+        try_points(self.name, self.wake.is_some(), |point, at| {
+            let (theirs, mut ours) = (self.make)();
+            let (mut open, gate) = Pipe::simplex::<()>().unwrap();
+            let process = Process::spawn(self.victim, (theirs, gate)).unwrap();
+            let tracee = Tracee::seize(process.pid())?;
+            open.send(()).unwrap();
+            let fate = tracee.step(point, || {
+                self.wake.map(|wake| wake(&mut ours)).is_some()
+            });
+            at.is(fate);
+            let _ = process.join();
+            (self.check)(ours, fate);
+            Some(fate)
+        });
+    }
+}
+
+/// Tries one operation at its points: `attempt` runs it up to one of them, and looks whether all is
+/// well. It gives nothing where it may not trace.
+pub(crate) fn try_points(
+    name: &'static str,
+    is_woken: bool,
+    mut attempt: impl FnMut(Point, &Where) -> Option<Fate>,
+) {
+    let began = Instant::now();
+    stay_on_one_cpu(0);
+    let at = Where { name, fate: Cell::new(None) };
+    let mut attempt = |point| {
+        let _watchdog = watchdog(name);
+        at.fate.set(None);
+        attempt(point, &at)
+    };
+    let Some(whole) = attempt(Point::After(usize::MAX)) else {
+        println!("{name}: skipped, as this process may not trace");
+        return;
+    };
+    let length = whole.steps();
+    let asleep = if is_woken { &[Point::Asleep, Point::Woken][..] } else { &[Point::Asleep] };
+    let asleep = if is_woken || !whole.is_done() { asleep } else { &[] };
+    let mut before = None;
+    let mut tried = 1;
+    for point in asleep.iter().copied().chain(points(length)) {
+        // The way is not of the same length each time.
+        attempt(point).unwrap();
+        tried += 1;
+        if tried == 4 {
+            before = Some((open_fds(), memories()));
+        }
+    }
+    let (fds, memories) = (open_fds(), memories());
+    if let Some((fds_before, memories_before)) = before {
+        assert!(fds <= fds_before + KEPT, "{name}: {fds} fds, {fds_before} before");
+        let is_flat = memories <= memories_before + KEPT;
+        assert!(is_flat, "{name}: {memories} segments mapped, {memories_before} before");
+    }
+    let (time, end) = (began.elapsed(), if whole.is_done() { "" } else { " until it sleeps" });
+    println!("{name}: {tried} points of {length} instructions{end}, {time:.1?}");
+}
+
+/// How many segments are mapped.
+fn memories() -> usize {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    maps.lines().filter(|line| line.contains("memfd:")).count()
 }
 
 /// After how many instructions to kill.
-fn points(length: usize) -> Vec<usize> {
-    if std::env::var("MULTIPROC_STEPS").is_ok_and(|steps| steps == "all") {
-        return (0..length).collect();
-    }
-    let count = (POINTS * storms()).min(length);
+fn points(length: usize) -> impl Iterator<Item = Point> {
+    let is_all = std::env::var("MULTIPROC_STEPS").is_ok_and(|steps| steps == "all");
+    let (most, steps) = if is_all { (usize::MAX, MANY_STEPS) } else { (POINTS, STEPS) };
+    let affordable = (2 * steps / length.max(1)).max(4);
+    let count = most.min(affordable).saturating_mul(storms()).min(length);
     let mut random = seed();
-    let mut within = |part: usize| {
+    (0..count).map(move |part| {
         let (from, to) = (part * length / count, (part + 1) * length / count);
-        from + next(&mut random) as usize % (to - from)
-    };
-    (0..count).map(&mut within).collect()
-}
-
-/// A process that this thread traces.
-struct Tracee {
-    pid: i32,
-}
-
-enum Stop {
-    Breakpoint,
-    Step,
-    Asleep,
-    Gone,
-}
-
-impl Tracee {
-    fn seize(pid: u32) -> Self {
-        let tracee = Self { pid: pid as i32 };
-        stay_on_one_cpu(tracee.pid);
-        tracee.ask(libc::PTRACE_SEIZE).unwrap();
-        tracee
-    }
-
-    /// Goes to the beginning, and then so many steps; kills it there.
-    fn step(self, point: usize) -> Fate {
-        assert!(matches!(self.wait(Duration::from_secs(30)), Stop::Breakpoint), "no beginning");
-        for steps in 0..point {
-            self.ask(libc::PTRACE_SINGLESTEP).unwrap();
-            match self.wait(ASLEEP) {
-                Stop::Step => {}
-                Stop::Breakpoint => {
-                    self.ask(libc::PTRACE_DETACH).unwrap();
-                    return Fate::Done(steps);
-                }
-                Stop::Asleep => {
-                    self.kill();
-                    return Fate::Asleep(steps);
-                }
-                Stop::Gone => panic!("the victim ended by itself after {steps} instructions"),
-            }
-        }
-        self.kill();
-        Fate::Killed(point)
-    }
-
-    fn ask(&self, request: libc::c_uint) -> io::Result<()> {
-        let done = unsafe { libc::ptrace(request, self.pid, 0, 0) };
-        if done == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
-    }
-
-    fn kill(&self) {
-        assert_eq!(unsafe { libc::kill(self.pid, libc::SIGKILL) }, 0);
-    }
-
-    /// Waits for the next stop.
-    fn wait(&self, patience: Duration) -> Stop {
-        let mut began = None;
-        loop {
-            let mut status = 0;
-            let flags = libc::__WALL | libc::WNOHANG;
-            let waited = unsafe { libc::waitpid(self.pid, &raw mut status, flags) };
-            if waited == self.pid {
-                return self.stop_of(status);
-            }
-            assert_eq!(waited, 0, "{}", io::Error::last_os_error());
-            std::thread::yield_now();
-            let began = began.get_or_insert_with(Instant::now);
-            if began.elapsed() > patience {
-                return Stop::Asleep;
-            }
-        }
-    }
-
-    fn stop_of(&self, status: i32) -> Stop {
-        if !libc::WIFSTOPPED(status) {
-            return Stop::Gone;
-        }
-        if libc::WSTOPSIG(status) != libc::SIGTRAP {
-            panic!("the victim had signal {}", libc::WSTOPSIG(status));
-        }
-        let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
-        let at = info.as_mut_ptr();
-        let done = unsafe { libc::ptrace(libc::PTRACE_GETSIGINFO, self.pid, 0, at) };
-        assert_eq!(done, 0, "{}", io::Error::last_os_error());
-        let is_breakpoint = unsafe { info.assume_init() }.si_code == libc::SI_KERNEL;
-        if is_breakpoint { Stop::Breakpoint } else { Stop::Step }
-    }
-}
-
-/// Keeps a thread, or this one (0), on the CPU on which this one is.
-fn stay_on_one_cpu(thread: i32) {
-    let cpu = unsafe { libc::sched_getcpu() };
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    unsafe {
-        libc::CPU_SET(cpu as usize, &mut set);
-        assert_eq!(libc::sched_setaffinity(thread, size_of_val(&set), &raw const set), 0);
-    }
+        Point::After(from + next(&mut random) as usize % (to - from))
+    })
 }
