@@ -150,10 +150,9 @@ impl Fate {
 
     fn steps(self) -> usize {
         match self {
-            Self::Killed(steps)
-            | Self::Asleep(steps)
-            | Self::Woken(steps)
-            | Self::Done(steps) => steps,
+            Self::Killed(steps) | Self::Asleep(steps) | Self::Woken(steps) | Self::Done(steps) => {
+                steps
+            }
         }
     }
 }
@@ -220,9 +219,7 @@ where
             let process = Process::spawn(self.victim, (theirs, gate)).unwrap();
             let tracee = Tracee::seize(process.pid())?;
             open.send(()).unwrap();
-            let fate = tracee.step(point, || {
-                self.wake.map(|wake| wake(&mut ours)).is_some()
-            });
+            let fate = tracee.step(point, || self.wake.map(|wake| wake(&mut ours)).is_some());
             at.is(fate);
             let _ = process.join();
             (self.check)(ours, fate);
