@@ -74,7 +74,7 @@ impl Estate {
     }
 
     /// Waits until the condition is notified, and another one waits before it.
-    fn is_notified(self) {
+    fn await_notification(self) {
         let door = self.door.lock().or_else(LockError::recover).unwrap();
         match self.condition.wait(door) {
             Ok(_) | Err(LockError::OwnerDied { .. }) => {}
@@ -99,7 +99,7 @@ fn starts((mut tell, argument): (Connection<u32, Nothing>, (Estate, Told))) {
 
 fn waits((estate, mut say): (Estate, Say)) {
     say.send(()).unwrap();
-    estate.is_notified();
+    estate.await_notification();
 }
 
 /// All threads of a process are in this state.

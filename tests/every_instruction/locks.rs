@@ -1,4 +1,5 @@
 //! Locks and their kin: taking and freeing, alone and with others who wait.
+#![allow(unsafe_code, clippy::undocumented_unsafe_blocks, reason = "a guard beside its lock")]
 
 use multiproc::{Lock, LockError, LockGuard, Process, ReentrantLock, RwHolders, RwLock};
 
@@ -79,7 +80,7 @@ impl Held {
     fn new() -> Self {
         let lock = Box::new(Lock::new().unwrap());
         // The guard goes before the lock, which does not move.
-        let there: &'static Lock = unsafe { &*(&raw const *lock) };
+        let there: &'static Lock = unsafe { std::mem::transmute(&*lock) };
         Self { guard: Some(there.lock().unwrap()), lock }
     }
 }

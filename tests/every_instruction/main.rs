@@ -2,9 +2,14 @@
 //! after each number of steps; then the survivors finish their own, and find nothing torn, twice or
 //! lost but what the dead one had in its hands.
 //!
-//! `cargo test` tries a sample of the points. All of them, but for the longest operations:
-//! `MULTIPROC_STEPS=all cargo test --release --test every_instruction -- --nocapture --test-threads=2`
-#![allow(unsafe_code, clippy::undocumented_unsafe_blocks, reason = "it traces processes")]
+//! `cargo test` tries a sample of the points. All of them, of the longest operations many:
+//!
+//! ```text
+//! export MULTIPROC_STEPS=all
+//! cargo test --release --test every_instruction -- --nocapture --test-threads=2
+//! ```
+//!
+//! `MULTIPROC_STORMS` tries so many times as many, `MULTIPROC_SEED` the same ones once more.
 
 #[path = "../common/mod.rs"]
 mod common;

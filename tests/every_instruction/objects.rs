@@ -1,5 +1,7 @@
 //! Objects, and processes that come to their memory and go from it.
 
+use std::time::Duration;
+
 use multiproc::{Array, Connection, ErrorKind, Lock, Nothing, Pipe, Queue, Sender, Value};
 
 use crate::stepping::{Fate, Gate, Operation, alone, begin, end};
@@ -152,6 +154,9 @@ fn send_of_a_last_handle() {
             Err(error) => assert!(error.is_peer_dead() && !fate.is_done(), "{error}"),
         }
         drop(inn);
+        // A letter whose message was not sent any more has gone with its socket: who waits sees it.
+        let waited = queue.recv_timeout(Duration::from_nanos(1));
+        assert!(waited.unwrap_err().is_timeout());
         assert_eq!(queue.info().handles.len(), 1, "{:?}", queue.info());
     }
     alone("send_of_a_last_handle", |()| {

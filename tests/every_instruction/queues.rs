@@ -48,12 +48,25 @@ where
     assert_eq!(rest, (from..=3).map(of).collect::<Vec<T>>());
     is_settled(queue, 3);
     assert!(queue.stats().lost <= u64::from(!fate.is_done()));
-    // It goes on as if nothing had been.
-    for number in 4..20 {
-        queue.send(of(number)).unwrap();
-        assert_eq!(queue.recv().unwrap(), of(number));
+    goes_on(queue, of);
+    is_settled(queue, 3 + 12);
+}
+
+/// It goes on as if nothing had been, with another one who has what the dead had.
+fn goes_on<T, C>(queue: &mut Queue<T, C>, of: fn(u64) -> T)
+where
+    T: PartialEq + std::fmt::Debug,
+    C: multiproc::Codec<T>,
+{
+    let mut other = queue.clone();
+    for round in 0..4 {
+        other.send(of(10 * round)).unwrap();
+        queue.send(of(10 * round + 1)).unwrap();
+        other.send(of(10 * round + 2)).unwrap();
+        for number in 0..3 {
+            assert_eq!(queue.recv().unwrap(), of(10 * round + number));
+        }
     }
-    is_settled(queue, 19);
 }
 
 #[test]
@@ -181,26 +194,54 @@ fn recv_of_a_long_message() {
     });
 }
 
-/// What the dead had in its hands is another's, and nobody has it twice.
+/// The block that the dead offered is in the queue or another's, and never both.
 #[test]
-fn recv_that_is_delivered_again() {
-    fn make() -> (Receiver<u64, Plain>, Queue<u64, Plain>) {
-        let builder = Queue::builder().codec::<Plain>().redeliver(true);
-        let mut queue = builder.bounded(4).unwrap();
-        (1..=3).for_each(|number| queue.send(number).unwrap());
-        (queue.receiver().unwrap(), queue)
+fn send_of_a_block_by_one_of_many() {
+    fn of(number: u64) -> Block {
+        [number; 20]
     }
-    fn victim((mut receiver, gate): (Receiver<u64, Plain>, Gate)) {
+    fn make() -> (Sender<Block, Plain>, Queue<Block, Plain>) {
+        let queue = Queue::builder().codec::<Plain>().bounded(4).unwrap();
+        (queue.sender().unwrap(), queue)
+    }
+    fn victim((mut sender, gate): (Sender<Block, Plain>, Gate)) {
+        sender.send([1; 20]).unwrap();
         begin(gate);
-        let message = receiver.recv_guard().unwrap();
-        assert_eq!(*message, 1);
-        drop(message);
+        sender.send([2; 20]).unwrap();
         end();
     }
-    fn check(mut queue: Queue<u64, Plain>, fate: Fate) {
-        let mut rest: Vec<u64> = queue.drain().collect();
-        rest.sort_unstable();
-        assert!(rest == [2, 3] || rest == [1, 2, 3] && !fate.is_done(), "{rest:?}");
+    fn check(mut queue: Queue<Block, Plain>, fate: Fate) {
+        let sent: Vec<Block> = queue.drain().collect();
+        assert!(sent == [of(1), of(2)] || sent == [of(1)] && !fate.is_done());
+        goes_on(&mut queue, of);
+        is_settled(&queue, 12 + sent.len() as u64);
+        assert_eq!(queue.stats().lost, 0);
+    }
+    alone("send_of_a_block_by_one_of_many", |()| {
+        Operation::new("queue: send by one of many", make, victim, check).try_all();
+    });
+}
+
+/// What the dead had in its hands is another's, once.
+#[test]
+fn recv_that_is_delivered_again() {
+    fn make() -> (Receiver<Block, Plain>, Queue<Block, Plain>) {
+        let builder = Queue::builder().codec::<Plain>().redeliver(true);
+        let mut queue = builder.bounded(4).unwrap();
+        (1..=3).for_each(|number| queue.send([number; 20]).unwrap());
+        (queue.receiver().unwrap(), queue)
+    }
+    fn victim((mut receiver, gate): (Receiver<Block, Plain>, Gate)) {
+        begin(gate);
+        let message = receiver.recv_guard().unwrap();
+        assert_eq!(*message, [1; 20]);
+        // It never lets go of it.
+        end();
+    }
+    fn check(mut queue: Queue<Block, Plain>, _: Fate) {
+        let mut all: Vec<Block> = queue.drain().collect();
+        all.sort_unstable();
+        assert_eq!(all, [[1; 20], [2; 20], [3; 20]]);
         let stats = queue.stats();
         assert!(stats.sent == 3 && stats.received == 3 && stats.lost == 0, "{stats:?}");
         assert!(stats.in_flight == 0 && stats.redelivered <= 1, "{stats:?}");

@@ -1,6 +1,11 @@
 //! Runs an operation in a child, one instruction at a time, and kills it after so many.
 //!
 //! The child says where its operation begins and ends by a breakpoint instruction.
+#![allow(
+    unsafe_code,
+    clippy::undocumented_unsafe_blocks,
+    reason = "a breakpoint is an instruction"
+)]
 
 use std::cell::Cell;
 use std::fmt;
@@ -194,8 +199,8 @@ impl<V, S> Operation<V, S>
 where
     V: Serialize + DeserializeOwned + 'static,
 {
-    /// `make` makes what the victim gets, and what the survivors keep. `victim`, in the child, calls
-    /// [`begin`], does it, and calls [`end`]. `check` looks whether all is well.
+    /// `make` makes what the victim gets, and what the survivors keep. `victim`, in the child,
+    /// calls [`begin`], does it, and calls [`end`]. `check` looks whether all is well.
     pub(crate) fn new(
         name: &'static str,
         make: fn() -> (V, S),

@@ -1,5 +1,6 @@
 //! One process steps through another: ptrace(2), on the same CPU, so that a step costs two switches
 //! and no more.
+#![allow(unsafe_code, clippy::undocumented_unsafe_blocks, reason = "it traces processes")]
 
 use std::io;
 use std::mem::MaybeUninit;
