@@ -19,11 +19,14 @@ use crate::common::{next, open_fds, seed, storms, wait_until_asleep, watchdog};
 use crate::tracing::{Tracee, stay_on_one_cpu};
 
 /// So many points of each operation are tried, evenly over its length, if not all.
-const POINTS: usize = 16;
+const POINTS: usize = 10;
 
 /// So many instructions are stepped through for one operation, if not all: fewer points of a long
 /// one.
-const STEPS: usize = 40_000;
+const STEPS: usize = 20_000;
+
+/// Of an operation that is longer than this, only so much is tried, if not all.
+const LENGTH: usize = 30_000;
 
 /// As many where all points are wanted: some thousand points of the longest ones.
 const MANY_STEPS: usize = 2_000_000;
@@ -248,13 +251,14 @@ pub(crate) fn try_points(
         at.fate.set(None);
         attempt(point, &at)
     };
-    let Some(whole) = attempt(Point::After(usize::MAX)) else {
+    let Some(whole) = attempt(Point::After(if is_all() { usize::MAX } else { LENGTH })) else {
         println!("{name}: skipped, as this process may not trace");
         return;
     };
     let length = whole.steps();
     let asleep = if is_woken { &[Point::Asleep, Point::Woken][..] } else { &[Point::Asleep] };
-    let asleep = if is_woken || !whole.is_done() { asleep } else { &[] };
+    let sleeps = is_woken || matches!(whole, Fate::Asleep(_));
+    let asleep = if sleeps && length < LENGTH { asleep } else { &[] };
     let mut before = None;
     let mut tried = 1;
     for point in asleep.iter().copied().chain(points(length)) {
@@ -271,7 +275,12 @@ pub(crate) fn try_points(
         let is_flat = memories <= memories_before + KEPT;
         assert!(is_flat, "{name}: {memories} segments mapped, {memories_before} before");
     }
-    let (time, end) = (began.elapsed(), if whole.is_done() { "" } else { " until it sleeps" });
+    let end = match whole {
+        Fate::Done(_) => "",
+        Fate::Asleep(_) => " until it sleeps",
+        Fate::Killed(_) | Fate::Woken(_) => " and more",
+    };
+    let time = began.elapsed();
     println!("{name}: {tried} points of {length} instructions{end}, {time:.1?}");
 }
 
@@ -281,11 +290,14 @@ fn memories() -> usize {
     maps.lines().filter(|line| line.contains("memfd:")).count()
 }
 
+fn is_all() -> bool {
+    std::env::var("MULTIPROC_STEPS").is_ok_and(|steps| steps == "all")
+}
+
 /// After how many instructions to kill.
 fn points(length: usize) -> impl Iterator<Item = Point> {
-    let is_all = std::env::var("MULTIPROC_STEPS").is_ok_and(|steps| steps == "all");
-    let (most, steps) = if is_all { (usize::MAX, MANY_STEPS) } else { (POINTS, STEPS) };
-    let affordable = (2 * steps / length.max(1)).max(4);
+    let (most, steps) = if is_all() { (usize::MAX, MANY_STEPS) } else { (POINTS, STEPS) };
+    let affordable = (2 * steps / length.max(1)).max(3);
     let count = most.min(affordable).saturating_mul(storms()).min(length);
     let mut random = seed();
     (0..count).map(move |part| {
