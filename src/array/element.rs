@@ -85,7 +85,7 @@ impl<T: Data> Array<T> {
     /// # Errors
     /// [`Failed`](LockError::Failed) of kind [`Bounds`](ErrorKind::Bounds) if there is no such
     /// element; [`OwnerDied`](LockError::OwnerDied) and [`Panicked`](LockError::Panicked) with the
-    /// element, if the owner of a guard may have left some elements half changed;
+    /// element, if the owner of a guard, or who wrote an element, may have left some half changed;
     /// [`WouldDeadlock`](LockError::WouldDeadlock) if this thread has the element; and as
     /// [`lock`](Self::lock).
     #[inline]

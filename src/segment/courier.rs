@@ -39,11 +39,12 @@ impl Courier {
         }
         let what = || "open a segment once more, to pass it on".to_owned();
         let lease = memfd::reopen(segment.memory.as_fd()).context(what)?;
-        let mut id = segment.join(lease.as_fd())?;
+        // He is nobody's process.
+        let mut id = segment.join(lease.as_fd(), 0)?;
         if id.is_none() {
             // Full of corpses, perhaps.
             segment.recover();
-            id = segment.join(lease.as_fd())?;
+            id = segment.join(lease.as_fd(), 0)?;
         }
         let id = id.ok_or_else(too_many)?;
         let lease = Holder::new(lease);

@@ -115,14 +115,16 @@ impl Segment {
         let mut segment = Self::new(uuid, geometry, memory, mapping);
         // Until it has entered, it has nothing to leave.
         let generation = std::mem::replace(&mut segment.generation, AtomicU32::new(0));
-        let me = segment.join(segment.memory.as_fd())?.ok_or_else(courier::too_many)?;
+        let me = segment
+            .join(segment.memory.as_fd(), std::process::id())?
+            .ok_or_else(courier::too_many)?;
         segment.me = AtomicU32::new(me);
         segment.generation = generation;
         Ok(Arc::new(segment))
     }
 
     /// Enters under the first number that is free, or not at all; `memory` has its lease then.
-    fn join(&self, memory: BorrowedFd<'_>) -> Result<Option<u32>> {
+    fn join(&self, memory: BorrowedFd<'_>, pid: u32) -> Result<Option<u32>> {
         let what = || "take a lease on a segment".to_owned();
         for (id, entry) in (0..).zip(self.entries()) {
             self.furnish_entry(id)?;
@@ -133,7 +135,7 @@ impl Segment {
             // in `participants`, as does the Release of `Participant::join` with whoever finds the
             // entry occupied.
             self.header().entered.fetch_max(id + 1, Release);
-            if entry.join(std::process::id()) {
+            if entry.join(pid) {
                 return Ok(Some(id));
             }
             lease::release(memory, id).context(what)?;

@@ -92,6 +92,7 @@ fn a_lost_courier_is_recovered_once() {
     let segment = Arc::clone(object.segment());
     let courier = Courier::new(&segment).unwrap();
     let id = courier.id();
+    assert_eq!(segment.pid_of(id), 0, "a parcel has no process");
     courier.hold(object.block());
     drop(object);
     // The message is lost: the kernel closes the last copy of the lease.
