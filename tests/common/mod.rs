@@ -31,7 +31,7 @@ pub fn watchdog(test: &'static str) -> Watchdog {
 }
 
 /// Says of each thread of this process, and of its children, where in the kernel it waits.
-fn report_waits() {
+pub fn report_waits() {
     let children = multiproc::active_children();
     let pids = children.iter().map(multiproc::ChildInfo::pid).chain([std::process::id()]);
     for pid in pids {
