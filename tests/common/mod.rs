@@ -3,6 +3,7 @@
 #![allow(unsafe_code, clippy::undocumented_unsafe_blocks, reason = "tests look at the kernel")]
 
 pub mod tasks;
+pub mod tour;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -142,14 +143,19 @@ pub fn next(state: &mut u64) -> u64 {
 
 /// Has the kernel answer one system call, or one of its first arguments, with an error from now on.
 pub fn forbid(call: libc::c_long, argument: Option<u32>, errno: i32) {
+    forbid_with(call, argument.map(|argument| (0, argument)), errno);
+}
+
+/// As [`forbid`], of the call or of those whose argument of that place, from 0 on, is this.
+pub fn forbid_with(call: libc::c_long, argument: Option<(u32, u32)>, errno: i32) {
     let load = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
     let equal = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
     let give = (libc::BPF_RET | libc::BPF_K) as u16;
     let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
     let skips = if argument.is_some() { 3 } else { 1 };
     let mut filter = vec![step(load, 0, 0, 0), step(equal, 0, skips, call as u32)];
-    if let Some(argument) = argument {
-        filter.extend([step(load, 0, 0, 16), step(equal, 0, 1, argument)]);
+    if let Some((place, argument)) = argument {
+        filter.extend([step(load, 0, 0, 16 + 8 * place), step(equal, 0, 1, argument)]);
     }
     filter.push(step(give, 0, 0, libc::SECCOMP_RET_ERRNO | errno as u32));
     filter.push(step(give, 0, 0, libc::SECCOMP_RET_ALLOW));

@@ -61,7 +61,7 @@ pub struct Things {
 impl Things {
     pub fn new() -> multiproc::Result<Self> {
         Ok(Self {
-            bounded: Queue::builder().codec().handles(64).bounded(5)?,
+            bounded: Queue::builder().codec().handles(64).bounded(40)?,
             growing: Queue::builder().handles(64).unbounded()?,
             lock: Lock::new()?,
             reentrant: ReentrantLock::new()?,

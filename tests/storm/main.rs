@@ -189,11 +189,12 @@ impl Scene {
     }
 
     fn shoot_at_the_pool(&mut self) {
-        let number = self.pick(POOL);
+        let (number, pause) = (self.pick(POOL), self.pick(2000));
         if let Some(pid) = self.pool.pids().get(number).copied() {
             self.counts.shot += 1;
             // It has something to do.
             self.submit(20);
+            self.linger(Duration::from_micros(pause as u64));
             unsafe { libc::kill(pid as i32, libc::SIGKILL) };
         }
     }
