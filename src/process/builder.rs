@@ -231,14 +231,18 @@ impl Builder {
                 Some(task::open_directory(path).context(|| format!("enter {}", path.display()))?)
             }
         };
-        let prepare = |baseline: &Baseline| self.job(family, entry, &name, &identity, baseline);
+        // Looked at once: the next file that this process opens may get the number of a closed one.
+        let stdio: [_; 3] = std::array::from_fn(|number| self.stdio[number].given(number as i32));
+        let given = stdio.map(|fd| fd.is_some());
+        let prepare =
+            |baseline: &Baseline| self.job(family, entry, &name, &identity, baseline, given);
         let Newborn { born, socket, prepared } = match self.method {
             StartMethod::ForkServer => client::from_server(family, prepare)?,
             StartMethod::Spawn => client::from_exec(family, prepare)?,
         };
         let sent = prepared.and_then(|job| {
             let mut fds: Vec<BorrowedFd<'_>> = Vec::with_capacity(8);
-            fds.extend((0..).zip(&self.stdio).filter_map(|(number, stdio)| stdio.given(number)));
+            fds.extend(stdio.into_iter().flatten());
             fds.extend(directory.as_ref().map(AsFd::as_fd));
             fds.extend(parcel.fds());
             letter::send_joined(socket.as_fd(), [&job, parcel.bytes()], &fds, Deadline::NEVER)
@@ -262,9 +266,9 @@ impl Builder {
         name: &str,
         identity: &str,
         baseline: &Baseline,
+        stdio: [bool; 3],
     ) -> std::io::Result<Vec<u8>> {
         let affinity = task::affinity()?;
-        let stdio = [0, 1, 2].map(|number| self.stdio[number].given(number as i32).is_some());
         job::encode(&Job {
             entry,
             name: Cow::Borrowed(name),

@@ -119,10 +119,14 @@ pub(crate) fn enter(directory: BorrowedFd<'_>) -> io::Result<()> {
     Ok(nix::unistd::fchdir(directory)?)
 }
 
-/// One of the process's own fds 0, 1 and 2, if it is open.
+/// One of the process's own fds 0, 1 and 2, if it is open and another program would inherit it.
+///
+/// Where a program has closed its standard streams, the numbers are those of the next files that it
+/// opens, which are its own affair, as are ours: a lease must not live on in a child.
 pub(crate) fn standard(fd: RawFd) -> Option<BorrowedFd<'static>> {
     // SAFETY: F_GETFD touches no memory, and says whether the fd is open.
-    if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    if flags < 0 || flags & libc::FD_CLOEXEC != 0 {
         return None;
     }
     // SAFETY: open, just asked; 0, 1 and 2 are everybody's, and those who close them know it.
