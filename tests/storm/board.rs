@@ -10,7 +10,7 @@ use super::acts::ACTS;
 pub const PLACES: usize = 12;
 
 /// So many names for senders, of so many messages each.
-const NAMES: usize = 1 << 17;
+const NAMES: usize = 1 << 20;
 pub const QUOTA: u64 = 1 << 12;
 
 #[repr(C)]
