@@ -4,6 +4,7 @@
 //! that made it (prctl(2), `PR_SET_PDEATHSIG`), and this thread lives as long as the process. And
 //! it hears of the end of every child, so that none stays a zombie, joined or not.
 
+use std::io;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, mpsc};
 
@@ -25,12 +26,12 @@ pub(crate) struct Monitor {
     orders: Mutex<Orders>,
 }
 
-#[derive(Default)]
-struct Orders(Vec<Order>);
+/// What is to be run on the thread; `None` when it is there no more.
+struct Orders(Option<Vec<Order>>);
 
 impl std::fmt::Debug for Orders {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} orders", self.0.len())
+        write!(f, "{} orders", self.0.as_ref().map_or(0, Vec::len))
     }
 }
 
@@ -43,7 +44,7 @@ impl Family {
         }
         let what = || "start the thread that watches child processes".to_owned();
         let watch = Watch::new().context(what)?;
-        let monitor = Arc::new(Monitor { watch, orders: Mutex::default() });
+        let monitor = Arc::new(Monitor { watch, orders: Mutex::new(Orders(Some(Vec::new()))) });
         let inside = Arc::clone(&monitor);
         std::thread::Builder::new()
             .name("multiproc-monitor".to_owned())
@@ -77,12 +78,22 @@ impl Monitor {
             // The asker waits for this and for nothing else; it cannot be gone.
             let _ = reply.send(what());
         };
-        lock(&self.orders).0.push(Box::new(order));
-        self.watch.ring();
-        answer.recv().map_err(|cause| {
-            Error::new(ErrorKind::Spawn, "ask the thread that watches child processes")
-                .because(cause)
-        })
+        let what = "ask the thread that watches child processes";
+        self.order(Box::new(order)).context(|| what.to_owned())?;
+        answer.recv().map_err(|cause| Error::new(ErrorKind::Spawn, what).because(cause))
+    }
+
+    /// Leaves an order for the thread. Whoever closes files that are not its own may have closed
+    /// those by which it hears of any.
+    fn order(&self, order: Order) -> io::Result<()> {
+        let mut orders = lock(&self.orders);
+        let list = orders.0.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        list.push(order);
+        let rung = self.watch.ring();
+        if rung.is_err() {
+            list.pop();
+        }
+        rung
     }
 
     /// This is the copy of the thread's outside in a forked process, which has no such thread.
@@ -105,15 +116,17 @@ impl Monitor {
                 }
             });
             if heard.is_err() {
-                // Only bad arguments can do that, and there would be no end to it.
+                // Only a set that somebody else has closed can do that, and there would be no end
+                // to it.
+                lock(&self.orders).0 = None;
                 return;
             }
         }
     }
 
     fn obey(&self) {
-        let orders = std::mem::take(&mut lock(&self.orders).0);
-        for order in orders {
+        let orders = lock(&self.orders).0.as_mut().map(std::mem::take);
+        for order in orders.into_iter().flatten() {
             order();
         }
     }

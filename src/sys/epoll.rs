@@ -40,9 +40,12 @@ impl Watch {
     }
 
     /// Makes the waiting thread report [`BELL`].
-    pub(crate) fn ring(&self) {
-        // Full means that it has been rung and not heard yet.
-        let _ = self.bell.write(1);
+    pub(crate) fn ring(&self) -> io::Result<()> {
+        match self.bell.write(1) {
+            // Full means that it has been rung and not heard yet.
+            Ok(_) | Err(Errno::EAGAIN) => Ok(()),
+            Err(cause) => Err(cause.into()),
+        }
     }
 
     /// Closes the fds of a set that came over a fork, whose memory can be neither used nor freed.
