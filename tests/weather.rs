@@ -158,14 +158,7 @@ fn a_thread_that_starts_a_process_may_end_at_once() {
                     let start = Process::builder().start_method(method);
                     (here, start.spawn(echo, there).unwrap())
                 };
-                let thread = thread::spawn(start);
-                let id = loop {
-                    if thread.is_finished() {
-                        break thread.join().unwrap();
-                    }
-                    thread::yield_now();
-                };
-                let (mut here, child) = id;
+                let (mut here, child) = thread::spawn(start).join().unwrap();
                 here.send(7).unwrap();
                 assert_eq!(here.recv().unwrap(), 7);
                 drop(here);

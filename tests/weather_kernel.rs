@@ -1,5 +1,5 @@
 //! Hostile weather: kernels, containers and filters that do not have everything, or refuse it.
-//! Either there is another way, or an error says what is missing; nothing hangs and nothing crashes.
+//! Either there is another way, or an error says what is missing; nothing hangs or crashes.
 #![allow(unsafe_code, clippy::undocumented_unsafe_blocks, reason = "filters system calls")]
 
 mod common;

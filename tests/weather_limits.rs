@@ -178,7 +178,7 @@ fn too_few_processes_are_a_clear_error_for_a_pool() {
         }
         let made = with(libc::RLIMIT_NPROC, most, || Pool::new(3).map(drop));
         set_limit(libc::RLIMIT_NPROC, before);
-        // Those that it had come to end in peace. The fork server keeps the limits that it began with.
+        // Those that it had end in peace. A fork server keeps the limits that it began with.
         until(|| multiproc::active_children().is_empty());
         common::server().iter().for_each(|pid| unsafe {
             libc::kill(*pid as i32, libc::SIGKILL);

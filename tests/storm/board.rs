@@ -1,4 +1,5 @@
 //! What everybody in the storm writes down, in memory that outlives them all.
+#![allow(unsafe_code, clippy::undocumented_unsafe_blocks, reason = "memory to keep accounts in")]
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};

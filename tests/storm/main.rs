@@ -13,16 +13,18 @@ mod common;
 
 mod acts;
 mod board;
+mod possessions;
+mod things;
 
-use std::collections::HashMap;
-use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicU64, Ordering::*};
 use std::time::{Duration, Instant};
 
-use acts::{ALL, Letter, PERMITS, Things};
+use acts::ALL;
 use board::{Board, Ledger, PLACES};
-use common::{assert_killed, next, open_fds, seed, storms, until, watchdog};
+use common::{assert_killed, next, seed, storms, until, watchdog};
 use multiproc::{Connection, ErrorKind, Nothing, Pipe, Pool, Process, Task, TaskError, Value};
+use possessions::Possessions;
+use things::{Letter, PERMITS, Things};
 
 /// How long a storm is, if it is not made longer.
 const STORM: Duration = Duration::from_secs(8);
@@ -327,45 +329,6 @@ impl Scene {
         let things = &self.things;
         until(|| things.bounded.info().handles.len() == 1);
         until(|| things.growing.info().handles.len() == 1);
-    }
-}
-
-/// What this process has.
-#[derive(Clone, Copy, Debug)]
-struct Possessions {
-    fds: usize,
-    mappings: usize,
-    segments: usize,
-    shared_bytes: u64,
-}
-
-impl Possessions {
-    fn now() -> Self {
-        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-        let mut files = HashMap::new();
-        for fd in std::fs::read_dir("/proc/self/fd").unwrap().flatten() {
-            let link = std::fs::read_link(fd.path()).unwrap_or_default();
-            if link.to_string_lossy().contains("memfd:multiproc")
-                && let Ok(file) = std::fs::metadata(fd.path())
-            {
-                files.insert((file.dev(), file.ino()), file.blocks() * 512);
-            }
-        }
-        Self {
-            fds: open_fds(),
-            mappings: maps.lines().count(),
-            segments: maps.lines().filter(|line| line.contains("memfd:multiproc")).count(),
-            shared_bytes: files.values().sum(),
-        }
-    }
-
-    /// An arena that was new when the counting began may be kept, and the heap grows.
-    fn compare(self, later: Self) {
-        println!("{self:?}\n{later:?}");
-        assert!(later.fds <= self.fds + 1, "fds");
-        assert!(later.segments <= self.segments + 1, "segments");
-        assert!(later.mappings <= self.mappings + 8, "mappings");
-        assert!(later.shared_bytes <= self.shared_bytes + (4 << 20), "shared memory");
     }
 }
 
