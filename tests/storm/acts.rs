@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use multiproc::{LockError, Process};
 
-use super::board::{Address, Board, Ledger, QUOTA};
+use super::board::{Address, Board, Ledger, QUOTA, dawdle};
 use super::common::next;
-use super::things::{Callee, Caller, ELEMENTS, GROUP, Inbox, Letter, PARTIES, PERMITS, Things};
+use super::things::{
+    Callee, Caller, ELEMENTS, GROUP, Inbox, Letter, PARTIES, PERMITS, Small, Things,
+};
 
 /// How long an act waits for others: they may be stopped.
 const SHORT: Duration = Duration::from_millis(5);
@@ -119,6 +121,11 @@ impl Worker {
         self.pick(32) == 0
     }
 
+    /// How long to keep what it takes: some keep it for long.
+    fn pause(&mut self) -> Duration {
+        Duration::from_micros(if self.pick(64) == 0 { 200 } else { 0 })
+    }
+
     /// What the next message to a queue is called.
     fn label(&mut self, queue: usize) -> (u64, u64) {
         if self.numbers[queue] == QUOTA {
@@ -146,6 +153,7 @@ impl Worker {
     }
 
     fn receive(&mut self) {
+        let pause = self.pause();
         let patience = if self.is_patient() { SHORT } else { Duration::ZERO };
         match self.things.bounded.recv_guard_timeout(patience) {
             Ok(held) => {
@@ -153,6 +161,7 @@ impl Worker {
                 assert!(both == name ^ number && not == !number, "torn");
                 let before = self.last[0].insert(name, number);
                 assert!(before < Some(number), "{number} behind {before:?}");
+                dawdle(pause);
                 self.board.books[0].mark((name, number));
             }
             Err(error) => assert!(error.is_timeout(), "{error}"),
@@ -171,6 +180,7 @@ impl Worker {
     }
 
     fn receive_growing(&mut self) {
+        let pause = self.pause();
         for _ in 0..2 {
             match self.things.growing.recv_guard_timeout(SHORT) {
                 Ok(held) => {
@@ -179,6 +189,7 @@ impl Worker {
                     assert!(rest == body(name, number), "torn");
                     let before = self.last[1].insert(name, number);
                     assert!(before < Some(number), "{number} behind {before:?}");
+                    dawdle(pause);
                     self.board.books[1].mark((name, number));
                 }
                 Err(error) => assert!(error.is_timeout(), "{error}"),
@@ -187,20 +198,22 @@ impl Worker {
     }
 
     fn lock(&mut self) {
+        let pause = self.pause();
         let patience = if self.is_patient() { Duration::MAX } else { SHORT };
         let lock = &self.things.lock;
         let Some((_guard, was_told)) = taken(lock.lock_timeout(patience)) else { return };
-        self.board.secrets[0].change(self.name, was_told);
+        self.board.secrets[0].change(self.name, was_told, pause);
         if was_told {
             lock.clear_poison();
         }
     }
 
     fn reentrant(&mut self) {
+        let pause = self.pause();
         let lock = &self.things.reentrant;
         let Some((outer, was_told)) = taken(lock.lock_timeout(SHORT)) else { return };
         let (inner, _) = taken(lock.lock()).unwrap();
-        self.board.secrets[1].change(self.name, was_told);
+        self.board.secrets[1].change(self.name, was_told, pause);
         if was_told {
             lock.clear_poison();
         }
@@ -215,15 +228,17 @@ impl Worker {
     }
 
     fn write(&mut self) {
+        let pause = self.pause();
         let lock = &self.things.rwlock;
         let Some((_guard, was_told)) = taken(lock.write_timeout(SHORT)) else { return };
-        self.board.secrets[2].change(self.name, was_told);
+        self.board.secrets[2].change(self.name, was_told, pause);
         if was_told {
             lock.clear_poison();
         }
     }
 
     fn acquire(&mut self) {
+        let pause = self.pause();
         let permit = if self.is_patient() {
             Some(self.things.semaphore.acquire().unwrap())
         } else {
@@ -231,6 +246,7 @@ impl Worker {
         };
         let Some(permit) = permit else { return };
         self.board.places[self.place].has_permit.store(1, SeqCst);
+        dawdle(pause);
         let permits = self.board.permits();
         assert!(permits <= PERMITS as usize, "{permits} have one of {PERMITS} permits");
         self.board.places[self.place].has_permit.store(0, SeqCst);
@@ -238,10 +254,11 @@ impl Worker {
     }
 
     fn wait(&mut self) {
+        let pause = self.pause();
         let is_waiter = self.pick(2) == 0;
         let Things { lock, condition, .. } = &self.things;
         let Some((guard, was_told)) = taken(lock.lock_timeout(SHORT)) else { return };
-        self.board.secrets[0].change(self.name, was_told);
+        self.board.secrets[0].change(self.name, was_told, pause);
         if was_told {
             lock.clear_poison();
         }
@@ -250,7 +267,7 @@ impl Worker {
             return;
         }
         let ((_guard, _), was_told) = taken(condition.wait_timeout(guard, SHORT)).unwrap();
-        self.board.secrets[0].change(self.name, was_told);
+        self.board.secrets[0].change(self.name, was_told, pause);
         if was_told {
             lock.clear_poison();
         }
@@ -273,17 +290,24 @@ impl Worker {
     }
 
     fn update(&mut self) {
+        let pause = self.pause();
         let Things { value, atomic, .. } = &self.things;
         let [count, not, triple, _] = value.get().unwrap();
         assert!(not == !count && triple == 3 * count, "torn: {count} {not} {triple}");
         let name = self.name;
-        value.update(|value| *value = [value[0] + 1, !(value[0] + 1), value[2] + 3, name]).unwrap();
+        let change = |value: &mut Small| {
+            value[0] += 1;
+            dawdle(pause);
+            *value = [value[0], !value[0], value[2] + 3, name];
+        };
+        value.update(change).unwrap();
         self.board.updates[0].fetch_add(1, Relaxed);
         atomic.fetch_add(1, Relaxed);
         self.board.updates[1].fetch_add(1, Relaxed);
     }
 
     fn part(&mut self) {
+        let pause = self.pause();
         let start = self.pick((ELEMENTS / GROUP) as u64) * GROUP;
         let array = &self.things.array;
         let Some((mut part, was_told)) =
@@ -293,7 +317,9 @@ impl Worker {
         };
         if !was_told {
             assert!(part.iter().all(|element| *element == part[0]), "torn: {:?}", &part[..]);
-            part.iter_mut().for_each(|element| *element += 1);
+            part[0] += 1;
+            dawdle(pause);
+            part[1..].iter_mut().for_each(|element| *element += 1);
             return;
         }
         drop(part);

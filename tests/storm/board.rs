@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering::*};
+use std::time::{Duration, Instant};
 
 use super::acts::ACTS;
 
@@ -65,6 +66,12 @@ pub struct Book {
     marks: [[AtomicU64; QUOTA as usize / 64]; NAMES],
 }
 
+/// Takes its time with something in hand, to be killed with it.
+pub fn dawdle(pause: Duration) {
+    let start = Instant::now();
+    while start.elapsed() < pause {}
+}
+
 /// The name by which every process finds the board.
 pub type Address = (u32, i32);
 
@@ -124,12 +131,13 @@ impl Board {
 
 impl Secret {
     /// Changes what is guarded. It must be whole and nobody else's, unless the lock said otherwise.
-    pub fn change(&self, name: u64, was_told: bool) {
+    pub fn change(&self, name: u64, was_told: bool, pause: Duration) {
         let before = self.owner.swap(name, Relaxed);
         assert!(before == 0 || was_told, "{name} and {before} have the lock");
         let (one, other) = (self.one.load(Relaxed), self.other.load(Relaxed));
         assert!(one == other || was_told, "{one} is not {other}");
         self.one.store(one.max(other) + 1, Relaxed);
+        dawdle(pause);
         self.other.store(one.max(other) + 1, Relaxed);
         self.owner.store(0, Relaxed);
     }
