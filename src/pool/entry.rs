@@ -71,8 +71,9 @@ where
 /// Takes the arguments of a task out of its bytes.
 pub(super) fn prepare(entry: Entry, bytes: &[u8]) -> Result<Prepared, CodecError> {
     let (function, thunk, signature) = entry.resolve()?;
-    // SAFETY: orders come from the process that made this one, which runs the same image and made
-    // the name with `one` or `many`: there is a `Thunk` at this offset.
+    // SAFETY: the name came under a seal that only a process of this family can make, which runs
+    // the same image and made the name with `one` or one of its kin: there is a `Thunk` at this
+    // offset.
     let thunk: Thunk = unsafe { std::mem::transmute(thunk) };
     thunk(function, signature, bytes)
 }

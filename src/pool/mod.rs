@@ -14,6 +14,8 @@ mod field;
 mod giving;
 mod hand;
 mod hiring;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 mod imap;
 mod injector;
 mod interrupt;

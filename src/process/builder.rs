@@ -16,6 +16,7 @@ use super::client::{self, Baseline, Newborn, start_error};
 use super::entry::Entry;
 use super::family::{Family, family};
 use super::job::{self, Environment, Job};
+use super::seal;
 use crate::error::{Context, Result};
 use crate::sys::clock::Deadline;
 use crate::sys::{letter, task};
@@ -271,6 +272,7 @@ impl Builder {
         let affinity = task::affinity()?;
         job::encode(&Job {
             entry,
+            secret: seal::secret()?,
             name: Cow::Borrowed(name),
             identity: Cow::Borrowed(identity),
             parent_name: Cow::Borrowed(&family.me.name),

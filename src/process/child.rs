@@ -13,6 +13,7 @@ use super::exit::Panic;
 use super::family::{self, Me};
 use super::job::{self, Job, Report};
 use super::report;
+use super::seal;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::clock::Deadline;
 use crate::sys::clone::Thread;
@@ -60,6 +61,7 @@ pub(crate) fn main(control: OwnedFd, thread: &Thread, parent: u32) -> ! {
 }
 
 fn live(job: &Job<'_>, arguments: &[u8], fds: Vec<OwnedFd>, parent: u32) -> ! {
+    seal::inherit(job.secret);
     let fds = match settle(job, fds) {
         Ok(fds) => fds,
         Err(error) => {

@@ -62,6 +62,11 @@ impl Entry {
         Ok(Self { function: offset(function)?, thunk: offset(thunk)?, signature })
     }
 
+    /// All that is in the name.
+    pub(crate) fn words(self) -> [u64; 3] {
+        [self.function, self.thunk, self.signature]
+    }
+
     /// The addresses of the function and its thunk in this process, and the signature.
     pub(crate) fn resolve(self) -> Result<(*const (), *const (), u64)> {
         let image = image::main();

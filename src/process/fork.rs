@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::builder::AtDrop;
 use super::client::start_error;
 use super::family::{self, Me, family};
-use super::{Process, Started, child, report};
+use super::{Process, Started, child, report, seal};
 use crate::error::{Context, Result};
 use crate::sys::clock::Deadline;
 use crate::sys::spawn::Born;
@@ -58,6 +58,8 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
         let name = format!("Process-{identity}");
         let parent = std::process::id();
         let (mine, theirs) = socket::pair().context(what)?;
+        // Before there are two who could each make one.
+        seal::secret().context(what)?;
         let segments = segment::before_fork()?;
         // SAFETY: promised by the caller.
         let pid = match unsafe { fork::fork() } {

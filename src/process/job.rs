@@ -52,6 +52,8 @@ pub(crate) struct Hello {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Job<'a> {
     pub(crate) entry: Entry,
+    /// What the family seals names with, see [`seal`](super::seal).
+    pub(crate) secret: u64,
     #[serde(borrow)]
     pub(crate) name: Cow<'a, str>,
     /// Python's identity: the numbers of the process and its ancestors, `1:2`.

@@ -22,6 +22,7 @@ mod job;
 mod monitor;
 pub(crate) mod remote;
 pub(crate) mod report;
+pub(crate) mod seal;
 mod server;
 mod wait;
 

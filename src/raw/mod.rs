@@ -23,6 +23,8 @@ pub(crate) mod semaphore;
 pub(crate) mod spsc;
 pub(crate) mod stock;
 pub(crate) mod swap;
+#[cfg(all(any(test, fuzzing), not(multiproc_loom)))]
+pub(crate) mod tape;
 pub(crate) mod twin;
 pub(crate) mod units;
 pub(crate) mod wait;
