@@ -11,6 +11,8 @@
 mod arena;
 mod courier;
 mod fork;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 mod layout;
 mod pages;
 mod recover;
