@@ -170,25 +170,10 @@ impl Server {
         // there is room for the pidfd if this process is at its limit.
         drop(theirs);
         let prepared = prepare(&self.baseline);
-        let mut reply = [0; Made::SIZE];
-        let born = match socket::receive(server, &mut reply, deadline) {
-            Ok(packet) if packet.length == Made::SIZE => {
-                let made = Made::from_bytes(reply);
-                if made.errno != 0 {
-                    return Err(refusal(io::Error::from_raw_os_error(made.errno)));
-                }
-                let pidfd = packet.fds.into_iter().next();
-                pidfd.map(|pidfd| Born { pid: made.pid, pidfd })
-            }
-            // The answer came, and its pidfd found no room.
-            Err(cause) if cause.raw_os_error() == Some(libc::EMFILE) => None,
-            _ => {
-                // It is gone; or else whatever it still says must not pass for a later answer.
-                socket::shut_down(server);
-                None
-            }
-        };
-        match born.map_or_else(|| recorded(&self.record), |born| Ok(Some(born))) {
+        match read_answer(server, deadline)
+            .map_err(refusal)?
+            .map_or_else(|| recorded(&self.record), |born| Ok(Some(born)))
+        {
             Ok(Some(born)) => Ok(Newborn { born, socket: mine, prepared }),
             Ok(None) => Err(Refusal::Gone),
             Err((cause, pid)) => {
@@ -197,6 +182,28 @@ impl Server {
                 let _ = child::wait_pid(pid);
                 Err(refusal(cause))
             }
+        }
+    }
+}
+
+/// Waits for the server's answer, which may be an error; `None` if it was lost.
+pub(super) fn read_answer(server: BorrowedFd<'_>, deadline: Deadline) -> io::Result<Option<Born>> {
+    let mut reply = [0; Made::SIZE];
+    match socket::receive(server, &mut reply, deadline) {
+        Ok(packet) if packet.length == Made::SIZE => {
+            let made = Made::from_bytes(reply);
+            if made.errno != 0 {
+                return Err(io::Error::from_raw_os_error(made.errno));
+            }
+            let pidfd = packet.fds.into_iter().next();
+            Ok(pidfd.map(|pidfd| Born { pid: made.pid, pidfd }))
+        }
+        // The answer came, and its pidfd found no room.
+        Err(cause) if cause.raw_os_error() == Some(libc::EMFILE) => Ok(None),
+        _ => {
+            // It is gone; or else whatever it still says must not pass for a later answer.
+            socket::shut_down(server);
+            Ok(None)
         }
     }
 }

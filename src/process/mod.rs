@@ -18,6 +18,8 @@ mod exit;
 pub(crate) mod family;
 mod fork;
 mod hook;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 mod job;
 mod monitor;
 pub(crate) mod remote;

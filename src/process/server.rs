@@ -4,7 +4,7 @@
 //! server holds nothing that could be lost with it.
 #![allow(unsafe_code)]
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::child;
 use super::job::{self, Hello, MAGIC, MAKE_CHILD, Made};
@@ -34,16 +34,13 @@ pub(crate) fn serve(socket: OwnedFd, record: Option<OwnedFd>, parent: u32) -> ! 
         kernel::leave(1);
     }
     loop {
-        let mut request = [0; MAKE_CHILD.len()];
-        let control = match socket::receive(socket.as_fd(), &mut request, Deadline::NEVER) {
-            Ok(packet) if packet.length == 0 => kernel::leave(0),
-            Ok(packet) if request == MAKE_CHILD => packet.fds.into_iter().next(),
-            // Whatever came, or did not fit into our table of fds: no child.
-            _ => None,
-        };
-        let Some(control) = control else {
-            answer(&socket, Made { errno: libc::EMFILE, pid: 0 }, None);
-            continue;
+        let control = match next_request(socket.as_fd()) {
+            Request::Child(control) => control,
+            Request::Nonsense => {
+                answer(&socket, Made { errno: libc::EMFILE, pid: 0 }, None);
+                continue;
+            }
+            Request::End => kernel::leave(0),
         };
         // SAFETY: one thread, see `is_alone`; nothing since then starts another.
         match unsafe { thread.sibling(&record) } {
@@ -64,6 +61,29 @@ pub(crate) fn serve(socket: OwnedFd, record: Option<OwnedFd>, parent: u32) -> ! 
                 answer(&socket, Made { errno, pid: 0 }, None);
             }
         }
+    }
+}
+
+/// What the parent asks for.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// A child with this socket.
+    Child(OwnedFd),
+    /// Whatever came, or what did not fit into our table of fds.
+    Nonsense,
+    /// Nothing any more.
+    End,
+}
+
+/// Waits for the next request.
+pub(super) fn next_request(socket: BorrowedFd<'_>) -> Request {
+    let mut request = [0; MAKE_CHILD.len()];
+    match socket::receive(socket, &mut request, Deadline::NEVER) {
+        Ok(packet) if packet.length == 0 => Request::End,
+        Ok(packet) if request == MAKE_CHILD => {
+            packet.fds.into_iter().next().map_or(Request::Nonsense, Request::Child)
+        }
+        _ => Request::Nonsense,
     }
 }
 

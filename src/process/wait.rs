@@ -17,7 +17,7 @@ use crate::sys::{letter, socket};
 use crate::transfer;
 
 /// What a child reported last.
-enum Last {
+pub(super) enum Last {
     Nothing,
     Ready,
     /// The result is in the letter, from this byte on.
@@ -68,7 +68,8 @@ impl<R> Process<R> {
     }
 }
 
-fn understand(letter: Letter) -> io::Result<Last> {
+/// What a letter of the child's says.
+pub(super) fn understand(letter: Letter) -> io::Result<Last> {
     let (report, rest) = job::decode::<Report<'_>>(&letter.bytes)?;
     Ok(match report {
         Report::Ready => Last::Ready,
