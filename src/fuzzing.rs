@@ -23,6 +23,21 @@ pub fn forget_arenas() {
     crate::segment::forget_arenas();
 }
 
+/// Plays a script under a segment.
+pub fn play_segment(script: &[u8]) {
+    crate::segment::hostile::play(script);
+}
+
+/// Plays a script in place of the words of parent, fork server and child.
+pub fn play_words(script: &[u8]) {
+    crate::process::hostile::play(script);
+}
+
+/// Plays a script in place of the words of a pool and its workers.
+pub fn play_wire(script: &[u8]) {
+    crate::pool::hostile::play(script);
+}
+
 /// Receives a letter that must be there already: its bytes, and how many fds it has.
 pub fn receive_letter(socket: BorrowedFd<'_>) -> std::io::Result<Option<(Vec<u8>, usize)>> {
     let letter = letter::receive(socket, Deadline::after(Duration::ZERO))?;

@@ -45,7 +45,7 @@ impl World {
     }
 
     fn word(&self, at: usize) -> &AtomicU64 {
-        let at = at % self.segment.mapping.len() & !7;
+        let at = (at % self.segment.mapping.len()) & !7;
         // SAFETY: within the mapping by the line above, and aligned; every word of a segment is an
         // atomic, or bytes that nobody refers to.
         unsafe { self.segment.mapping.base().add(at).cast::<AtomicU64>().as_ref() }

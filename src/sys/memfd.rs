@@ -116,7 +116,7 @@ pub(crate) fn replace(old: BorrowedFd<'_>, new: BorrowedFd<'_>) -> io::Result<()
 }
 
 /// Makes a memfd that holds exactly `bytes`, for what is too large for a socket.
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) fn holding(bytes: &[u8]) -> io::Result<OwnedFd> {
     holding_all(&[bytes])
 }

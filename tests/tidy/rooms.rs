@@ -19,9 +19,9 @@ const ROOMS: &[(&str, u8)] = &[
     ("array", 6),
     ("value", 6),
     ("process", 7),
-    ("fuzzing", 8),
     ("manager", 8),
     ("pool", 8),
+    ("fuzzing", 9),
 ];
 
 /// Process-private atomics: a model of shared memory has nothing to say about them.
