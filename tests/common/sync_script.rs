@@ -263,8 +263,10 @@ pub fn play(script: &[u8]) {
                 if let Some(other) = &other {
                     // Another thread, which does not have what this one has.
                     std::thread::scope(|scope| {
-                        scope.spawn(|| other.act(number, &mut || {}));
+                        let thread = scope.spawn(|| other.act(number, &mut || {}));
                         places.break_by(&mut tape);
+                        // To its last step: a thread in the middle of its end looks like a leak.
+                        thread.join().unwrap();
                     });
                 }
             }
