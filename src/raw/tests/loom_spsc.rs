@@ -13,16 +13,16 @@ use crate::raw::spsc::{Consumer, Producer};
 use crate::shim::Ordering;
 
 /// Slots that notice when both ends are at one of them.
-struct Shared {
+pub(super) struct Shared {
     cursors: Cursors,
     slots: Vec<UnsafeCell<u64>>,
     capacity: u64,
     /// See [`race`].
-    race: AtomicUsize,
+    pub(super) race: AtomicUsize,
 }
 
 impl Shared {
-    fn new(capacity: u64, start: u64) -> Arc<Self> {
+    pub(super) fn new(capacity: u64, start: u64) -> Arc<Self> {
         let cursor = || Cursor { position: AtomicU64::new(start) };
         Arc::new(Self {
             cursors: Cursors { tail: cursor(), head: cursor() },
@@ -34,7 +34,7 @@ impl Shared {
 }
 
 /// One end's way to them.
-struct Slots {
+pub(super) struct Slots {
     shared: Arc<Shared>,
     life: Life,
 }
@@ -71,20 +71,20 @@ unsafe impl SlotMemory for Slots {
     }
 }
 
-fn producer(shared: &Arc<Shared>, steps: u32) -> Producer<Slots> {
+pub(super) fn producer(shared: &Arc<Shared>, steps: u32) -> Producer<Slots> {
     Producer::attach(Slots { shared: Arc::clone(shared), life: Life::new(steps) }).unwrap()
 }
 
-fn consumer(shared: &Arc<Shared>, steps: u32) -> Consumer<Slots> {
+pub(super) fn consumer(shared: &Arc<Shared>, steps: u32) -> Consumer<Slots> {
     Consumer::attach(Slots { shared: Arc::clone(shared), life: Life::new(steps) }).unwrap()
 }
 
-fn push(producer: &mut Producer<Slots>, message: u64) -> bool {
+pub(super) fn push(producer: &mut Producer<Slots>, message: u64) -> bool {
     // SAFETY: loom checks that nobody else is at this slot.
     producer.try_push(|slot| unsafe { *slot = message }).unwrap()
 }
 
-fn pop(consumer: &mut Consumer<Slots>) -> Option<u64> {
+pub(super) fn pop(consumer: &mut Consumer<Slots>) -> Option<u64> {
     // SAFETY: loom checks that nobody writes this slot.
     consumer.try_pop(|slot| unsafe { *slot }).unwrap()
 }

@@ -11,6 +11,7 @@ mod loom_barrier;
 mod loom_bell;
 mod loom_blocks;
 mod loom_chain;
+mod loom_channel;
 mod loom_claim;
 mod loom_condition;
 mod loom_event;
