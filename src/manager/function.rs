@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::process::entry::{self, Entry};
+use crate::process::seal::Sealed;
 use crate::transfer::cargo;
 
 /// A function of the program that another process is to call: `F` is its pointer.
@@ -76,7 +77,7 @@ impl<F: Copy + 'static> Serialize for Function<F> {
         let address = unsafe { std::mem::transmute_copy::<F, *const ()>(&self.0) };
         let named = Entry::with_thunk::<F>(address, mark::<F>(), marker::<F>());
         let failed = |error| cargo::not_packed(error, serde::ser::Error::custom);
-        named.map_err(failed)?.serialize(serializer)
+        named.and_then(Sealed::new).map_err(failed)?.serialize(serializer)
     }
 }
 
@@ -84,7 +85,7 @@ impl<'de, F: Copy + 'static> Deserialize<'de> for Function<F> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let failed = |error| cargo::not_unpacked(error, serde::de::Error::custom);
         let (function, beside, signature) =
-            Entry::deserialize(deserializer)?.resolve().map_err(failed)?;
+            Sealed::deserialize(deserializer)?.open().and_then(Entry::resolve).map_err(failed)?;
         if beside != mark::<F>() || signature != marker::<F>() {
             return Err(failed(entry::mismatch()));
         }

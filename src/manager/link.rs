@@ -17,6 +17,7 @@ use crate::process::Panic;
 use crate::process::entry::Entry;
 use crate::process::remote::Verdict;
 use crate::process::report::is_gone;
+use crate::process::seal::Sealed;
 use crate::shim::lock;
 use crate::sync::Event;
 use crate::sys::clock::Deadline;
@@ -113,7 +114,7 @@ impl Link {
     {
         let mut line = self.line(until)?;
         let sent = line.send_as::<&A>(until, |bytes| {
-            Serde::serialize(&(key, entry), bytes)?;
+            Serde::serialize(&(key, Sealed::new(entry)?), bytes)?;
             Serde::serialize(&args, bytes)
         });
         let answer = match sent {

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::channel::Connection;
 use crate::error::{Cause, Error, ErrorKind, Result};
-use crate::process::entry::Entry;
 use crate::process::remote::{Outcome, caught, contained};
+use crate::process::seal::Sealed;
 use crate::raw::kind::Kind;
 use crate::segment;
 use crate::shim::lock;
@@ -249,8 +249,8 @@ fn serve(server: &Server, mut line: Connection<Reply, Request>) {
 
 fn next_call(line: &mut Connection<Reply, Request>) -> Option<Asked> {
     let asked = line.recv_as(Deadline::NEVER, |bytes| {
-        let ((key, name), arguments) = postcard::take_from_bytes::<(u64, Entry)>(bytes)?;
-        let call = contained(|| entry::prepare(name, arguments));
+        let ((key, name), arguments) = postcard::take_from_bytes::<(u64, Sealed)>(bytes)?;
+        let call = contained(|| entry::prepare(name.open()?, arguments));
         Ok(Asked { key, call: call.map_err(|cause| cause.to_string()) })
     });
     match asked {
