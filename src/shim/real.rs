@@ -149,8 +149,9 @@ pub(crate) fn came_while_spinning() {
     SPUN_IN_VAIN.set(0);
 }
 
-/// Whether a thread that has spun in vain again and again sleeps once instead of giving way: whoever
-/// is woken is put on a CPU that has nothing to do, if there is one; whoever gives way stays.
+/// Whether a thread that has spun in vain again and again sleeps once instead of giving way:
+/// whoever is woken is put on a CPU that has nothing to do, if there is one; whoever gives way
+/// stays.
 pub(crate) fn is_time_to_move() -> bool {
     let vain = SPUN_IN_VAIN.get();
     VAIN_ENOUGH <= vain && vain % VAIN_AGAIN == VAIN_AGAIN - 1
