@@ -135,8 +135,9 @@ impl Manager {
     /// Dropping the manager does the same.
     ///
     /// # Errors
-    /// [`Disconnected`](ErrorKind::Disconnected) if the server had died before, or had to be
-    /// killed.
+    /// - [`Disconnected`](ErrorKind::Disconnected): the server had died before, or had to be
+    ///   killed.
+    /// - [`Forked`](ErrorKind::Forked): this is a copy in a forked process, and not the owner.
     pub fn shutdown(mut self) -> Result<()> {
         self.end()
     }
@@ -145,7 +146,8 @@ impl Manager {
         let Some(mut process) = self.process.take() else { return Ok(()) };
         if self.generation != fork::generation() {
             std::mem::forget(process);
-            return Ok(());
+            let what = "shut down a manager that was inherited by fork: it belongs to the parent";
+            return Err(Error::new(ErrorKind::Forked, what));
         }
         self.client.stop();
         if let Ok(Some(())) = process.join_timeout(FAREWELL) {
