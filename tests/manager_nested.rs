@@ -6,6 +6,7 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -408,6 +409,35 @@ fn a_forked_client_has_proxies_of_its_own() {
         manager.shutdown().unwrap();
     }
     alone("a_forked_client", body);
+}
+
+/// What a fork copies without anybody's passing it on.
+static KEPT: Mutex<Option<(Manager, Proxy<Node>)>> = Mutex::new(None);
+
+/// Takes what the parent keeps, and drops the last that this copy has of it.
+fn drop_kept() -> ErrorKind {
+    let (manager, node) = KEPT.lock().unwrap().take().unwrap();
+    drop(node);
+    manager.shutdown().unwrap_err().kind()
+}
+
+#[test]
+fn a_forked_copy_takes_nothing_from_its_parent() {
+    fn body((): ()) {
+        let manager = Manager::start().unwrap();
+        let node = Node::hosted(&manager);
+        *KEPT.lock().unwrap() = Some((manager, node));
+        for turn in 1..4 {
+            let add =
+                |kept: &Option<(Manager, Proxy<Node>)>| add_to(kept.as_ref().unwrap().1.clone());
+            assert_eq!(add(&KEPT.lock().unwrap()), turn);
+            let child = unsafe { Process::fork(drop_kept) }.unwrap();
+            assert_eq!(child.join().unwrap(), ErrorKind::Forked);
+        }
+        let (manager, _node) = KEPT.lock().unwrap().take().unwrap();
+        manager.shutdown().unwrap();
+    }
+    alone("a_forked_copy", body);
 }
 
 /// Waits until it is told to go on, after it counted who waits.

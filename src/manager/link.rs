@@ -135,10 +135,7 @@ impl Link {
 
     fn line(&self, until: Deadline) -> Result<Line> {
         let mut idle = lock(&self.idle);
-        if idle.generation != fork::generation() {
-            std::mem::take(&mut idle.lines).into_iter().for_each(std::mem::forget);
-            idle.generation = fork::generation();
-        }
+        idle.leave_to_parent();
         let line = idle.lines.pop();
         drop(idle);
         line.map_or_else(|| self.knock(until), Ok)
@@ -165,6 +162,22 @@ impl Link {
             Err(cause) => return Err(cause).context(|| "connect to a manager".to_owned()),
         }
         Ok(ours)
+    }
+}
+
+impl Idle {
+    /// In a forked copy: forgets the pipes. Closing one would take it away from the parent.
+    fn leave_to_parent(&mut self) {
+        if self.generation != fork::generation() {
+            std::mem::take(&mut self.lines).into_iter().for_each(std::mem::forget);
+            self.generation = fork::generation();
+        }
+    }
+}
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        self.leave_to_parent();
     }
 }
 
