@@ -92,7 +92,7 @@ impl ManagerClient {
     /// # Errors
     /// Those of [`Proxy::call`].
     pub fn run<A: Carried, R: Carried>(&self, f: fn(A) -> R, args: A) -> Result<R> {
-        if server::here().is_some_and(|server| Arc::ptr_eq(server.link(), &self.link)) {
+        if server::behind(&self.link).is_some() {
             return caught(|| f(args)).map_err(panicked);
         }
         let until = self.timeout.map_or(Deadline::NEVER, Deadline::after);

@@ -46,8 +46,7 @@ impl Reference {
 
     /// The object itself, where this process is its server.
     pub(super) fn hosted_here(&self) -> Option<Result<Arc<Hosted>>> {
-        let server = server::here()?;
-        Arc::ptr_eq(server.link(), &self.link).then(|| server.object(self.key))
+        server::behind(&self.link).map(|server| server.object(self.key))
     }
 
     /// Has the server do what `entry` names with the object.
@@ -75,7 +74,7 @@ impl Drop for Reference {
     fn drop(&mut self) {
         let left = self.life.take().map_or(0, Shared::let_go);
         // Its server has one for itself.
-        if left <= 1 {
+        if left <= u32::from(server::behind(&self.link).is_some()) {
             self.link.tell_of_litter();
         }
     }

@@ -62,6 +62,11 @@ pub(super) fn here() -> Option<&'static Server> {
     SERVER.get().filter(|server| server.generation == fork::generation())
 }
 
+/// The server of this process, if it is the one that this way leads to.
+pub(super) fn behind(link: &Arc<Link>) -> Option<&'static Server> {
+    here().filter(|server| Arc::ptr_eq(&server.link, link))
+}
+
 /// The whole life of a server's process.
 pub(super) fn main(start: Start) {
     // What the terminal says it says to the manager's owner, who decides.
@@ -84,10 +89,6 @@ pub(super) fn main(start: Start) {
 }
 
 impl Server {
-    pub(super) fn link(&self) -> &Arc<Link> {
-        &self.link
-    }
-
     /// Waits for a client. `None` when the door is shut: the server is to end.
     fn next_knock(&self) -> Option<Knock> {
         loop {
