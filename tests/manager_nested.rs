@@ -440,6 +440,23 @@ fn a_forked_copy_takes_nothing_from_its_parent() {
     alone("a_forked_copy", body);
 }
 
+#[test]
+fn handles_are_keys() {
+    watched("handles_are_keys", || {
+        let managers = [(); 2].map(|()| Manager::start().unwrap());
+        let nodes: Vec<_> = managers.iter().map(|manager| Node::hosted(manager)).collect();
+        let seen = managers[0].set().unwrap();
+        // Of the same number, but of different managers.
+        assert_eq!(nodes[0].id(), nodes[1].id());
+        for node in &nodes {
+            assert!(!seen.contains(node).unwrap());
+            assert!(seen.insert(node.clone()).unwrap());
+            assert!(!seen.insert(node.clone()).unwrap());
+        }
+        assert!(seen.snapshot().unwrap().contains(&nodes[1]));
+    });
+}
+
 /// Waits until it is told to go on, after it counted who waits.
 fn queue_up(_: &Node, (count, go_on): (Value<usize>, Event)) {
     count.update(|count| *count += 1).unwrap();

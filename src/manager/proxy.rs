@@ -2,6 +2,7 @@
 
 use std::any::type_name;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -81,7 +82,7 @@ impl<T> Proxy<T> {
     /// A handle whose calls take `timeout` at the most. Clones of it are like it.
     ///
     /// A call that takes longer ends with [`Timeout`](crate::ErrorKind::Timeout); the server may
-    /// still do it.
+    /// still do it. Calls from within the server, which are done in place, are not bounded.
     pub fn with_timeout(&self, timeout: Duration) -> Self {
         Self::new(self.reference.with_timeout(timeout))
     }
@@ -182,6 +183,13 @@ impl<T> PartialEq for Proxy<T> {
 }
 
 impl<T> Eq for Proxy<T> {}
+
+impl<T> Hash for Proxy<T> {
+    /// By the object, so that a handle can be the key of a dictionary.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.reference.hash(state);
+    }
+}
 
 impl<T> fmt::Debug for Proxy<T> {
     /// Which object it is of, without a call.

@@ -1,5 +1,6 @@
 //! What every proxy is, of whatever type: who hosts the object, which one it is, and a hold on it.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,6 +84,12 @@ impl Drop for Reference {
 impl PartialEq for Reference {
     fn eq(&self, other: &Self) -> bool {
         self.key == other.key && Arc::ptr_eq(&self.link, &other.link)
+    }
+}
+
+impl Hash for Reference {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.link.address().server, self.key).hash(state);
     }
 }
 
