@@ -27,6 +27,7 @@ enum Step {
     Panic(String, i64),
     Extend(Vec<(String, i64)>),
     Retain,
+    Drain,
     Clear,
     Count,
     List,
@@ -52,7 +53,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (key(), number.clone()).prop_map(|(key, value)| Step::Panic(key, value)),
         1 => vec((key(), number), 0..4).prop_map(Step::Extend),
         1 => Just(Step::Retain),
-        1 => Just(Step::Clear),
+        1 => prop_oneof![Just(Step::Drain), Just(Step::Clear)],
         1 => Just(Step::Count),
         1 => Just(Step::List),
         1 => Just(Step::Snapshot),
@@ -117,6 +118,7 @@ fn play(_: &mut (), (dict, script): Script<HashMap<String, i64>, Step>) {
                 dict.retain(is_kept).unwrap();
                 map.retain(is_kept);
             }
+            Step::Drain => assert_eq!(dict.drain().unwrap(), std::mem::take(&mut map)),
             Step::Clear => {
                 dict.clear().unwrap();
                 map.clear();

@@ -22,6 +22,7 @@ enum Step {
     PopAny,
     Extend(Vec<String>),
     Retain,
+    Drain,
     Clear,
     Count,
     Combine(HashSet<String>),
@@ -39,7 +40,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => element().prop_map(Step::Contains),
         1 => Just(Step::PopAny),
         1 => vec(element(), 0..8).prop_map(Step::Extend),
-        1 => prop_oneof![Just(Step::Retain), Just(Step::Clear)],
+        1 => prop_oneof![Just(Step::Retain), Just(Step::Drain), Just(Step::Clear)],
         1 => Just(Step::Count),
         1 => hash_set(element(), 0..8).prop_map(Step::Combine),
         1 => hash_set("[a-f]", 0..3).prop_map(Step::Compare),
@@ -74,6 +75,7 @@ fn play(_: &mut (), (set, script): Script<HashSet<String>, Step>) {
                 set.retain(|element| element.len() < 2).unwrap();
                 model.retain(|element: &String| element.len() < 2);
             }
+            Step::Drain => assert_eq!(set.drain().unwrap(), std::mem::take(&mut model)),
             Step::Clear => {
                 set.clear().unwrap();
                 model.clear();

@@ -134,6 +134,9 @@ where
     }
 
     /// Takes some key out, and its value; `None` if there is none. Which one nobody can know.
+    ///
+    /// It looks for one from the beginning each time; for all of them there is
+    /// [`drain`](Self::drain).
     #[doc(alias = "popitem")]
     pub fn pop_any(&self) -> Result<Option<(K, V)>> {
         self.call(|map, ()| map.extract_if(|_, _| true).next(), ())
@@ -210,6 +213,21 @@ where
             map.retain(keep.pointer());
         };
         self.call(sift, ChangingAt::changing_at(keep))
+    }
+
+    /// Takes everything out, at one moment. What was in it.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::collections::HashMap;
+    /// # let manager = multiproc::Manager::start()?;
+    /// let hits = manager.dict_from([("/".to_owned(), 17)])?;
+    /// assert_eq!(hits.drain()?, HashMap::from([("/".to_owned(), 17)]));
+    /// assert!(hits.is_empty()?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn drain(&self) -> Result<HashMap<K, V>> {
+        self.call(|map, ()| std::mem::take(map), ())
     }
 
     /// Takes all keys out.

@@ -98,6 +98,9 @@ impl<T: Carried + Sync + Eq + Hash> Proxy<HashSet<T>> {
     }
 
     /// Takes some element out; `None` if there is none. Which one nobody can know.
+    ///
+    /// It looks for one from the beginning each time; for all of them there is
+    /// [`drain`](Self::drain).
     #[doc(alias = "pop")]
     pub fn pop_any(&self) -> Result<Option<T>> {
         self.call(|set, ()| set.extract_if(|_| true).next(), ())
@@ -114,6 +117,11 @@ impl<T: Carried + Sync + Eq + Hash> Proxy<HashSet<T>> {
     pub fn retain(&self, keep: fn(&T) -> bool) -> Result<()> {
         let sift = |set: &mut HashSet<T>, keep: Looking<T, bool>| set.retain(keep.pointer());
         self.call(sift, Looking::looking(keep))
+    }
+
+    /// Takes everything out, at one moment. What was in it.
+    pub fn drain(&self) -> Result<HashSet<T>> {
+        self.call(|set, ()| std::mem::take(set), ())
     }
 
     /// Takes all elements out.
