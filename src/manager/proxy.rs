@@ -28,8 +28,8 @@ use super::{Carried, entry};
 ///
 /// A call from within the server, as by a hosted object that has a proxy, is done in place. If it
 /// would wait for itself, in however many steps, it ends with
-/// [`Deadlock`](crate::ErrorKind::Deadlock). Steps through another process, as a second manager or
-/// a task that a call waits for, are not seen; for these there is
+/// [`Deadlock`](crate::ErrorKind::Deadlock). Steps through other threads and processes, as a second
+/// manager or a task that a call waits for, are not seen; for these there is
 /// [`with_timeout`](Self::with_timeout).
 ///
 /// Objects are dropped one after the other, in the server: what waits in a destructor keeps others.

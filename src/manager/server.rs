@@ -29,6 +29,9 @@ use super::reference::Reference;
 /// A parcel with a handle in it that was lost on its way tells nobody; so often it is looked for.
 const ROUND: Duration = Duration::from_secs(5);
 
+/// So many objects are looked at while calls that look for theirs have to wait.
+const AT_A_TIME: usize = 32;
+
 /// What a server needs to begin.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Start {
@@ -52,6 +55,15 @@ struct Objects {
     all: HashMap<u64, Arc<Hosted>>,
     /// Set when all of them are to go.
     is_over: bool,
+}
+
+impl Objects {
+    /// Takes an object out that nobody has a handle of. Whoever calls it has another `Arc`.
+    fn take_unheld(&mut self, key: u64) -> Option<Arc<Hosted>> {
+        let hosted = self.all.get(&key)?;
+        let is_unheld = Arc::strong_count(hosted) == 1 && hosted.life.is_alone();
+        if is_unheld { self.all.remove(&key) } else { None }
+    }
 }
 
 /// The server that this process is.
@@ -183,8 +195,8 @@ impl Server {
     fn sweep(&self) {
         let litter = &self.link.address().litter;
         loop {
-            if litter.wait_timeout(ROUND).is_err() || litter.clear().is_err() {
-                return;
+            if litter.wait_timeout(ROUND).and_then(|_| litter.clear()).is_err() {
+                thread::sleep(ROUND);
             }
             segment::recover_all();
             // An object that goes may have had handles of others.
@@ -192,17 +204,19 @@ impl Server {
         }
     }
 
+    /// Looks at all objects, but at few at a time, as calls look for theirs meanwhile.
     fn drop_unheld(&self) -> bool {
-        let mut objects = lock(&self.objects);
-        // Whoever calls it has another `Arc`.
-        let is_unheld =
-            |hosted: &Arc<Hosted>| Arc::strong_count(hosted) == 1 && hosted.life.is_alone();
-        let unheld: Vec<_> = objects.all.extract_if(|_, hosted| is_unheld(hosted)).collect();
-        drop(objects);
-        let is_any = !unheld.is_empty();
-        for (_, hosted) in unheld {
-            // What it is the user said: its destructor may panic.
-            let _ = caught(move || drop(hosted));
+        let keys: Vec<u64> = lock(&self.objects).all.keys().copied().collect();
+        let mut is_any = false;
+        for some in keys.chunks(AT_A_TIME) {
+            let mut objects = lock(&self.objects);
+            let unheld: Vec<_> = some.iter().filter_map(|key| objects.take_unheld(*key)).collect();
+            drop(objects);
+            for hosted in unheld {
+                is_any = true;
+                // What it is the user said: its destructor may panic.
+                let _ = caught(move || drop(hosted));
+            }
         }
         is_any
     }
