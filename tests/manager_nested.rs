@@ -505,6 +505,33 @@ fn too_many_calls_at_once_are_refused() {
     alone("too_many_calls", body);
 }
 
+#[test]
+fn a_manager_has_as_many_pipes_as_it_was_told() {
+    watched("a_manager_has_as_many_pipes_as_it_was_told", || {
+        for most in [0, CONNECTIONS_MAX + 1] {
+            let error = Manager::builder().connections(most).start().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
+        }
+        let manager = Manager::builder().connections(1).start().unwrap();
+        let (inside, go_on) = (Event::new().unwrap(), Event::new().unwrap());
+        let one = thread::spawn({
+            let (client, events) = (manager.client(), (inside.clone(), go_on.clone()));
+            move || {
+                let wait = |(inside, go_on): (Event, Event)| {
+                    inside.set().unwrap();
+                    go_on.wait().unwrap();
+                };
+                client.run(wait, events)
+            }
+        });
+        inside.wait().unwrap();
+        assert_eq!(manager.debug_info().unwrap_err().kind(), ErrorKind::Limit);
+        go_on.set().unwrap();
+        one.join().unwrap().unwrap();
+        assert_eq!(manager.debug_info().unwrap().clients.len(), 1);
+    });
+}
+
 /// Something that is dropped in its own way.
 #[derive(Serialize, Deserialize)]
 struct Parting {

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::process::{Process, StartMethod};
 use crate::sync::Event;
 use crate::sys::{fork, random, socket};
 
-use super::Manager;
 use super::client::ManagerClient;
 use super::link::{Address, Found, Link, Socket};
 use super::server::{self, Start};
+use super::{CONNECTIONS_MAX, Manager};
 
 /// How a manager is to be made; begun by [`Manager::builder`].
 ///
@@ -27,11 +27,13 @@ use super::server::{self, Start};
 pub struct ManagerBuilder {
     name: String,
     method: StartMethod,
+    connections: usize,
 }
 
 impl ManagerBuilder {
     pub(super) fn new() -> Self {
-        Self { name: "Manager".to_owned(), method: StartMethod::default() }
+        let method = StartMethod::default();
+        Self { name: "Manager".to_owned(), method, connections: CONNECTIONS_MAX }
     }
 
     /// What the server's process is called. `Manager` by default.
@@ -47,17 +49,31 @@ impl ManagerBuilder {
         self
     }
 
+    /// How many pipes the server has at the most, each with a thread: 1 to [`CONNECTIONS_MAX`].
+    /// So many calls can be under way; one more ends with
+    /// [`Limit`](crate::ErrorKind::Limit).
+    pub fn connections(mut self, most: usize) -> Self {
+        self.connections = most;
+        self
+    }
+
     /// Starts the server, and waits until it answers.
     ///
     /// # Errors
-    /// Those of [`Process::spawn`].
+    /// [`Limit`](crate::ErrorKind::Limit) if `connections` is out of its range; those of
+    /// [`Process::spawn`].
     pub fn start(self) -> Result<Manager> {
+        let connections = self.connections;
+        if !(1..=CONNECTIONS_MAX).contains(&connections) {
+            let what = format!("a manager of {connections} pipes: it has 1 to {CONNECTIONS_MAX}");
+            return Err(Error::new(ErrorKind::Limit, what));
+        }
         let what = || "start a manager".to_owned();
         let server = random::uuid().context(what)?;
         let (ours, theirs) = socket::pair().context(what)?;
         let litter = Event::new()?;
         let link = Link::to(server, || Ok(Address { server, door: Arc::new(ours), litter }))?;
-        let start = Start { door: Socket(theirs), link: Found(Arc::clone(&link)) };
+        let start = Start { door: Socket(theirs), link: Found(Arc::clone(&link)), connections };
         let process =
             Process::builder().name(self.name).start_method(self.method).kill_on_drop(true);
         let process = process.spawn(server::main, start)?;

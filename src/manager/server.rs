@@ -19,7 +19,6 @@ use crate::sys::clock::Deadline;
 use crate::sys::{fork, letter, task};
 use crate::transfer;
 
-use super::CONNECTIONS_MAX;
 use super::entry::{self, Prepared};
 use super::hosted::Hosted;
 use super::info::ObjectInfo;
@@ -37,12 +36,15 @@ const AT_A_TIME: usize = 32;
 pub(super) struct Start {
     pub(super) door: Socket,
     pub(super) link: Found,
+    /// How many pipes it may have.
+    pub(super) connections: usize,
 }
 
 /// What a server has.
 pub(super) struct Server {
     link: Arc<Link>,
     door: OwnedFd,
+    connections: usize,
     objects: Mutex<Objects>,
     /// The processes at the other ends of the pipes.
     clients: Mutex<Vec<u32>>,
@@ -86,6 +88,7 @@ pub(super) fn main(start: Start) {
     let server = SERVER.get_or_init(|| Server {
         link: start.link.0,
         door: start.door.0,
+        connections: start.connections,
         objects: Mutex::default(),
         clients: Mutex::default(),
         generation: fork::generation(),
@@ -121,9 +124,9 @@ impl Server {
     /// Gives a client a thread of its own.
     fn let_in(&'static self, Knock { pid, line }: Knock) {
         let mut clients = lock(&self.clients);
-        if clients.len() >= CONNECTIONS_MAX {
+        if clients.len() >= self.connections {
             drop(clients);
-            let what = format!("more than {CONNECTIONS_MAX} calls of a manager at once");
+            let what = format!("more than {} calls of a manager at once", self.connections);
             return refuse(line, &Error::new(ErrorKind::Limit, what));
         }
         clients.push(pid);
