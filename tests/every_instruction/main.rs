@@ -17,6 +17,7 @@ mod common;
 mod conditions;
 mod janitors;
 mod locks;
+mod managers;
 mod objects;
 mod pipes;
 mod pools;

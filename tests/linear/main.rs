@@ -7,6 +7,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod dicts;
 mod history;
 mod locks;
 mod log;
