@@ -235,13 +235,9 @@ fn linger(deadline: Deadline, ready: &mut impl FnMut() -> bool) -> bool {
             return true;
         }
     }
-    if shim::is_time_to_move() {
-        shim::spun_in_vain();
-        return false;
-    }
     let has_come = give_way(start, deadline, ready);
     if has_come {
-        shim::spun_in_vain();
+        shim::came_after_yield();
     }
     has_come
 }

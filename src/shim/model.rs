@@ -221,11 +221,7 @@ pub(crate) fn spin_budget() -> Duration {
 
 pub(crate) fn came_while_spinning() {}
 
-pub(crate) fn spun_in_vain() {}
-
-pub(crate) fn is_time_to_move() -> bool {
-    false
-}
+pub(crate) fn came_after_yield() {}
 
 pub(crate) const LOOKS: u32 = 1;
 

@@ -149,16 +149,8 @@ pub(crate) fn came_while_spinning() {
     SPUN_IN_VAIN.set(0);
 }
 
-/// Whether a thread that has spun in vain again and again sleeps once instead of giving way:
-/// whoever is woken is put on a CPU that has nothing to do, if there is one; whoever gives way
-/// stays.
-pub(crate) fn is_time_to_move() -> bool {
-    let vain = SPUN_IN_VAIN.get();
-    VAIN_ENOUGH <= vain && vain % VAIN_AGAIN == VAIN_AGAIN - 1
-}
-
-/// Remembers that what was waited for came when others had been let run, or will.
-pub(crate) fn spun_in_vain() {
+/// Remembers that what was waited for came after others had been let run.
+pub(crate) fn came_after_yield() {
     SPUN_IN_VAIN.set(SPUN_IN_VAIN.get().wrapping_add(1));
 }
 
@@ -345,7 +337,7 @@ mod tests {
         let budgets: Vec<_> = (0..4 * VAIN_AGAIN)
             .map(|_| {
                 let budget = spin_budget();
-                spun_in_vain();
+                came_after_yield();
                 budget
             })
             .collect();
