@@ -4,6 +4,8 @@
 //! Everything is played in processes of its own, so that a crash is told with the script behind it.
 
 mod common;
+#[path = "common/play.rs"]
+mod play;
 #[path = "common/script.rs"]
 mod script;
 
@@ -13,14 +15,10 @@ use std::time::{Duration, Instant};
 
 use common::{alone, watched};
 use multiproc::{Connection, ErrorKind, Nothing, Pipe, Plain, Process, RecvError};
-use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use play::{LONG, play_many};
 use script::{BLOCK_SIZE, BLOCKS, DATA, PARTICIPANTS, Window};
 
 const SOON: Duration = Duration::from_millis(5);
-/// Longer than anything here takes, where the machine does other things as well.
-const LONG: Duration = Duration::from_secs(20);
-
 const MARK: u64 = 1 << 63;
 const BEGIN: u64 = 2 << 32;
 
@@ -35,33 +33,14 @@ fn kind(error: &RecvError) -> Option<ErrorKind> {
     error.error().map(multiproc::Error::kind)
 }
 
-/// Plays a script in a process of its own; how it failed, if it did.
-fn play_apart(bytes: &[u8]) -> Result<(), String> {
-    fn play(bytes: Vec<u8>) {
-        script::play(&bytes);
-    }
-    let mut process = Process::spawn(play, bytes.to_vec()).unwrap();
-    match process.join_timeout(LONG) {
-        Ok(Some(())) => Ok(()),
-        Ok(None) => {
-            process.kill().unwrap();
-            Err("it hangs".to_owned())
-        }
-        Err(error) => Err(error.to_string()),
-    }
+fn play(bytes: Vec<u8>) {
+    script::play(&bytes);
 }
 
 #[test]
 fn scripts_of_foreign_bytes_end_well() {
     watched("scripts_of_foreign_bytes_end_well", || {
-        let config = Config { cases: 400, failure_persistence: None, ..Config::default() };
-        let scripts = prop::collection::vec(any::<u8>(), 0..600);
-        // On a failure it prints the shortest script that still fails.
-        let result = TestRunner::new(config)
-            .run(&scripts, |bytes| play_apart(&bytes).map_err(TestCaseError::fail));
-        if let Err(failure) = result {
-            panic!("{failure}");
-        }
+        play_many(play, 400, 600);
     });
 }
 

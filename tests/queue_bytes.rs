@@ -5,6 +5,8 @@
 #![allow(unsafe_code, reason = "it breaks memory")]
 
 mod common;
+#[path = "common/play.rs"]
+mod play;
 #[path = "common/queue_script.rs"]
 mod queue_script;
 #[path = "common/script.rs"]
@@ -14,43 +16,18 @@ use std::time::{Duration, Instant};
 
 use common::{next, seed, storms, watched};
 use multiproc::{Codec, Plain, Process, Queue};
-use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use play::{LONG, play_many};
 use queue_script::{BROKEN, DATA_OF_ONE, Pair, pair};
 use script::{Tape, Window};
-
-/// Longer than anything here takes, where the machine does other things as well.
-const LONG: Duration = Duration::from_secs(20);
 
 fn play(script: Vec<u8>) {
     queue_script::play(&script);
 }
 
-/// Plays a script in a process of its own; how it failed, if it did.
-fn play_apart(bytes: &[u8]) -> Result<(), String> {
-    let mut process = Process::spawn(play, bytes.to_vec()).unwrap();
-    match process.join_timeout(LONG) {
-        Ok(Some(())) => Ok(()),
-        Ok(None) => {
-            process.kill().unwrap();
-            Err("it hangs".to_owned())
-        }
-        Err(error) => Err(error.to_string()),
-    }
-}
-
 #[test]
 fn scripts_of_foreign_bytes_end_well() {
     watched("scripts_of_foreign_bytes_end_well", || {
-        let cases = 400 * storms() as u32;
-        let config = Config { cases, failure_persistence: None, ..Config::default() };
-        let scripts = prop::collection::vec(any::<u8>(), 0..600);
-        // On a failure it prints the shortest script that still fails.
-        let result = TestRunner::new(config)
-            .run(&scripts, |bytes| play_apart(&bytes).map_err(TestCaseError::fail));
-        if let Err(failure) = result {
-            panic!("{failure}");
-        }
+        play_many(play, 400 * storms() as u32, 600);
     });
 }
 

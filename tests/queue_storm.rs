@@ -7,11 +7,11 @@
 mod common;
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering::*};
 use std::time::{Duration, Instant};
 
+use common::ledger::{Address, Ledger, open};
 use common::{ends_within, next, pidfd, seed, storms, until, watchdog};
 use multiproc::{
     Codec, Connection, JoinError, Nothing, Pipe, Plain, Process, Queue, QueueStats, Received,
@@ -57,50 +57,6 @@ struct Board {
 }
 
 type Bits = [[AtomicU64; QUOTA / 64]; PRODUCERS];
-
-/// The name by which every process finds the board.
-type Address = (u32, i32);
-
-struct Ledger {
-    file: OwnedFd,
-    board: &'static Board,
-}
-
-fn map(file: &impl AsRawFd) -> &'static Board {
-    let rights = libc::PROT_READ | libc::PROT_WRITE;
-    let (null, shared, fd) = (std::ptr::null_mut(), libc::MAP_SHARED, file.as_raw_fd());
-    let at = unsafe { libc::mmap(null, size_of::<Board>(), rights, shared, fd, 0) };
-    assert_ne!(at, libc::MAP_FAILED);
-    unsafe { &*at.cast::<Board>() }
-}
-
-impl Ledger {
-    fn new() -> Self {
-        let file = unsafe {
-            OwnedFd::from_raw_fd(libc::memfd_create(c"storm".as_ptr(), libc::MFD_CLOEXEC))
-        };
-        let size = size_of::<Board>() as i64;
-        assert_eq!(unsafe { libc::ftruncate(file.as_raw_fd(), size) }, 0);
-        let board = map(&file);
-        Self { file, board }
-    }
-
-    fn address(&self) -> Address {
-        (std::process::id(), self.file.as_raw_fd())
-    }
-
-    fn open((pid, fd): Address) -> &'static Board {
-        let path = format!("/proc/{pid}/fd/{fd}");
-        map(&File::options().read(true).write(true).open(path).unwrap())
-    }
-}
-
-impl Drop for Ledger {
-    fn drop(&mut self) {
-        let board = std::ptr::from_ref(self.board).cast_mut().cast();
-        unsafe { libc::munmap(board, size_of::<Board>()) };
-    }
-}
 
 impl Board {
     fn has_order(&self, order: u64) -> bool {
@@ -222,7 +178,7 @@ struct Duty {
 }
 
 fn produce<L: Load>((mut sender, duty): (Sender<L, L::Codec>, Duty)) {
-    let board = Ledger::open(duty.address);
+    let board: &Board = open(duty.address);
     loop {
         let me = board.producers.fetch_add(1, Relaxed);
         let acknowledged = &board.acknowledged[me as usize];
@@ -275,7 +231,7 @@ struct Clerk {
 
 impl Clerk {
     fn new(duty: Duty) -> Self {
-        Self { duty, board: Ledger::open(duty.address), last: HashMap::new() }
+        Self { duty, board: open(duty.address), last: HashMap::new() }
     }
 
     fn enter<L: Load>(&mut self, held: Received<'_, L, L::Codec>) {
@@ -320,7 +276,7 @@ struct Worker {
 
 /// A queue, the processes at it, and the account of what they do.
 struct Scene<L: Load> {
-    ledger: Ledger,
+    ledger: Ledger<Board>,
     queue: Queue<L, L::Codec>,
     weather: Weather,
     workers: Vec<Worker>,
@@ -474,7 +430,7 @@ impl Stats {
 
 /// What is there to compare in the end.
 struct Account {
-    ledger: Ledger,
+    ledger: Ledger<Board>,
     stats: Stats,
     killed: Killed,
     has_hands: bool,
@@ -603,7 +559,7 @@ type Audit = (Connection<Nothing, ()>, Connection<Stats, Nothing>);
 
 /// Says that this process is there, and ends it with the one that holds the other end.
 fn follow(mut leash: Receiver<()>, duty: Duty) {
-    Ledger::open(duty.address).present.fetch_add(1, Relaxed);
+    open::<Board>(duty.address).present.fetch_add(1, Relaxed);
     std::thread::spawn(move || {
         assert!(leash.recv().unwrap_err().is_disconnected());
         std::process::exit(1)
@@ -634,7 +590,7 @@ fn nurse<L: Load>((weather, duty, leash, mut report, audit): Crib) {
     born.extend((0..weather.consumers).map(consumer));
     let job = (queue.clone(), duty, leash.clone(), audit);
     let auditor = builder().spawn(take_stock::<L>, job).unwrap();
-    let board = Ledger::open(duty.address);
+    let board: &Board = open(duty.address);
     until(|| board.present.load(Relaxed) == born.len() as u64 + 1);
     report.send(born.iter().map(Process::pid).collect()).unwrap();
     drop(auditor);
@@ -676,7 +632,7 @@ fn signal(orphan: &OwnedFd, signal: i32) {
 
 /// Producers and consumers of whose deaths nobody is told. Some are killed, others go on.
 fn storm_among_orphans<L: Load>(weather: Weather, random: &mut u64) {
-    let ledger = Ledger::new();
+    let ledger = Ledger::<Board>::new();
     let duty = Duty { address: ledger.address(), place: 0, is_lax: weather.redelivers };
     let (hold, leash) = Queue::<()>::channel(1).unwrap();
     let (report, mut born) = Pipe::simplex().unwrap();

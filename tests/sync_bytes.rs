@@ -6,6 +6,8 @@
 #![allow(unsafe_code, reason = "it breaks memory")]
 
 mod common;
+#[path = "common/play.rs"]
+mod play;
 #[path = "common/script.rs"]
 mod script;
 #[path = "common/sync_script.rs"]
@@ -16,12 +18,8 @@ use std::time::{Duration, Instant};
 
 use common::{next, seed, storms, watched};
 use multiproc::{Connection, Pipe, Process, Queue};
-use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use play::{LONG, play_many};
 use sync_script::{Places, Things};
-
-/// Longer than anything here takes, where the machine does other things as well.
-const LONG: Duration = Duration::from_secs(20);
 
 const SOON: Duration = Duration::from_micros(100);
 
@@ -29,31 +27,10 @@ fn play(script: Vec<u8>) {
     sync_script::play(&script);
 }
 
-/// Plays a script in a process of its own; how it failed, if it did.
-fn play_apart(bytes: &[u8]) -> Result<(), String> {
-    let mut process = Process::spawn(play, bytes.to_vec()).unwrap();
-    match process.join_timeout(LONG) {
-        Ok(Some(())) => Ok(()),
-        Ok(None) => {
-            process.kill().unwrap();
-            Err("it hangs".to_owned())
-        }
-        Err(error) => Err(error.to_string()),
-    }
-}
-
 #[test]
 fn scripts_of_foreign_bytes_end_well() {
     watched("scripts_of_foreign_bytes_end_well", || {
-        let cases = 300 * storms() as u32;
-        let config = Config { cases, failure_persistence: None, ..Config::default() };
-        let scripts = prop::collection::vec(any::<u8>(), 0..400);
-        // On a failure it prints the shortest script that still fails.
-        let result = TestRunner::new(config)
-            .run(&scripts, |bytes| play_apart(&bytes).map_err(TestCaseError::fail));
-        if let Err(failure) = result {
-            panic!("{failure}");
-        }
+        play_many(play, 300 * storms() as u32, 400);
     });
 }
 

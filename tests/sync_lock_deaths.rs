@@ -6,12 +6,11 @@
 
 mod common;
 
-use std::fs::File;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering::*};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::ledger::{Address, Ledger, open};
 use common::{assert_killed, forbid, next, seed, storms, until, watched};
 use multiproc::{Connection, Lock, LockError, LockGuard, Nothing, Pipe, Process, ReentrantLock};
 
@@ -254,44 +253,6 @@ struct Board {
     visits: [AtomicU64; ACTORS],
 }
 
-struct Ledger {
-    file: OwnedFd,
-    board: &'static Board,
-}
-
-/// The name by which every process finds the board.
-type Address = (u32, i32);
-
-impl Ledger {
-    fn new() -> Self {
-        let file = unsafe {
-            OwnedFd::from_raw_fd(libc::memfd_create(c"storm".as_ptr(), libc::MFD_CLOEXEC))
-        };
-        let size = size_of::<Board>() as i64;
-        assert_eq!(unsafe { libc::ftruncate(file.as_raw_fd(), size) }, 0);
-        let board = map(&file);
-        board.accounts[0].store(WEALTH, Relaxed);
-        Self { file, board }
-    }
-
-    fn address(&self) -> Address {
-        (std::process::id(), self.file.as_raw_fd())
-    }
-}
-
-fn map(file: &impl AsRawFd) -> &'static Board {
-    let rights = libc::PROT_READ | libc::PROT_WRITE;
-    let (null, shared, fd) = (std::ptr::null_mut(), libc::MAP_SHARED, file.as_raw_fd());
-    let at = unsafe { libc::mmap(null, size_of::<Board>(), rights, shared, fd, 0) };
-    assert_ne!(at, libc::MAP_FAILED);
-    unsafe { &*at.cast::<Board>() }
-}
-
-fn open((pid, fd): Address) -> &'static Board {
-    let path = format!("/proc/{pid}/fd/{fd}");
-    map(&File::options().read(true).write(true).open(path).unwrap())
-}
-
 impl Board {
     /// What one does who has the lock: moves some money, not at once.
     fn visit(&self, me: u64, has_died: bool, random: &mut u64) {
@@ -454,8 +415,9 @@ impl Drop for Over {
 fn storm(led: impl FnOnce(Order, Order)) {
     let seed = seed();
     println!("seed {seed}");
-    let (lock, ledger) = (Lock::new().unwrap(), Ledger::new());
+    let (lock, ledger) = (Lock::new().unwrap(), Ledger::<Board>::new());
     let board = ledger.board;
+    board.accounts[0].store(WEALTH, Relaxed);
     let _over = Over(board);
     let order = |number| (lock.clone(), ledger.address(), seed + number, 150 * storms());
     led(order(1), order(2));

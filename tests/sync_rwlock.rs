@@ -4,13 +4,12 @@
 
 mod common;
 
-use std::fs::File;
 use std::mem::forget;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::ledger::{Address, Ledger, open};
 use common::{
     alone, assert_killed, die, next, seed, storms, until, wait_until_asleep, watchdog, watched,
 };
@@ -554,22 +553,6 @@ struct Board {
     halves: [AtomicU64; 2],
 }
 
-/// The name by which every process finds the board.
-type Address = (u32, i32);
-
-fn map(file: &impl AsRawFd) -> &'static Board {
-    let rights = libc::PROT_READ | libc::PROT_WRITE;
-    let (null, shared, fd) = (std::ptr::null_mut(), libc::MAP_SHARED, file.as_raw_fd());
-    let at = unsafe { libc::mmap(null, size_of::<Board>(), rights, shared, fd, 0) };
-    assert_ne!(at, libc::MAP_FAILED);
-    unsafe { &*at.cast::<Board>() }
-}
-
-fn open((pid, fd): Address) -> &'static Board {
-    let path = format!("/proc/{pid}/fd/{fd}");
-    map(&File::options().read(true).write(true).open(path).unwrap())
-}
-
 fn dawdle(random: &mut u64) {
     let (start, stay) = (Instant::now(), Duration::from_nanos(next(random) % 3000));
     while start.elapsed() < stay {}
@@ -643,7 +626,7 @@ struct Duty {
 
 fn visit((lock, duty): (RwLock, Duty)) {
     const SHORT: Duration = Duration::from_micros(100);
-    let board = open(duty.address);
+    let board = open::<Board>(duty.address);
     let mut random = duty.seed;
     while board.is_over.load(Relaxed) == 0 {
         match next(&mut random) % 10 {
@@ -664,10 +647,8 @@ fn a_storm_shows_nobody_half_of_a_write() {
     let _watchdog = watchdog("a_storm_shows_nobody_half_of_a_write");
     let mut random = seed();
     println!("seed {random}");
-    let file =
-        unsafe { OwnedFd::from_raw_fd(libc::memfd_create(c"storm".as_ptr(), libc::MFD_CLOEXEC)) };
-    assert_eq!(unsafe { libc::ftruncate(file.as_raw_fd(), size_of::<Board>() as i64) }, 0);
-    let (board, address) = (map(&file), (std::process::id(), file.as_raw_fd()));
+    let ledger = Ledger::<Board>::new();
+    let (board, address) = (ledger.board, ledger.address());
     let lock = RwLock::new().unwrap();
     let spawn = |seed| Process::spawn(visit, (lock.clone(), Duty { address, seed })).unwrap();
     let mut workers: Vec<_> = (0..WORKERS).map(|_| spawn(next(&mut random))).collect();

@@ -7,12 +7,11 @@
 
 mod common;
 
-use std::fs::File;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::ledger::{Address, Ledger, open};
 use common::{
     alone, assert_killed, die, next, seed, storms, until, wait_until_asleep, watchdog, watched,
 };
@@ -472,22 +471,6 @@ struct Board {
     victims: [AtomicU32; VICTIMS],
 }
 
-/// The name by which every process finds the board.
-type Address = (u32, i32);
-
-fn map(file: &impl AsRawFd) -> &'static Board {
-    let rights = libc::PROT_READ | libc::PROT_WRITE;
-    let (null, shared, fd) = (std::ptr::null_mut(), libc::MAP_SHARED, file.as_raw_fd());
-    let at = unsafe { libc::mmap(null, size_of::<Board>(), rights, shared, fd, 0) };
-    assert_ne!(at, libc::MAP_FAILED);
-    unsafe { &*at.cast::<Board>() }
-}
-
-fn open((pid, fd): Address) -> &'static Board {
-    let path = format!("/proc/{pid}/fd/{fd}");
-    map(&File::options().read(true).write(true).open(path).unwrap())
-}
-
 impl Board {
     /// Goes inside: to a place that is empty, or that a dead process has left behind.
     fn enter(&self, me: u32) -> Option<&AtomicU32> {
@@ -514,7 +497,7 @@ struct Duty {
 }
 
 fn visit((semaphore, duty): (Semaphore, Duty)) {
-    let (board, me) = (open(duty.address), std::process::id());
+    let (board, me) = (open::<Board>(duty.address), std::process::id());
     let mut random = duty.seed;
     while board.is_over.load(Relaxed) == 0 {
         let wanted = match next(&mut random) % 4 {
@@ -547,10 +530,8 @@ fn a_storm_conserves_the_permits() {
     let _watchdog = watchdog("a_storm_conserves_the_permits");
     let mut random = seed();
     println!("seed {random}");
-    let file =
-        unsafe { OwnedFd::from_raw_fd(libc::memfd_create(c"storm".as_ptr(), libc::MFD_CLOEXEC)) };
-    assert_eq!(unsafe { libc::ftruncate(file.as_raw_fd(), size_of::<Board>() as i64) }, 0);
-    let (board, address) = (map(&file), (std::process::id(), file.as_raw_fd()));
+    let ledger = Ledger::<Board>::new();
+    let (board, address) = (ledger.board, ledger.address());
     let semaphore = Semaphore::bounded(PERMITS as u32).unwrap();
     let spawn = |seed| Process::spawn(visit, (semaphore.clone(), Duty { address, seed })).unwrap();
     let mut workers: Vec<_> = (0..WORKERS).map(|_| spawn(next(&mut random))).collect();

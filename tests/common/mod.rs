@@ -5,6 +5,8 @@
 pub mod tasks;
 pub mod tour;
 
+pub mod ledger;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};

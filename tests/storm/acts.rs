@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use multiproc::{LockError, Process};
 
-use super::board::{Address, Board, Ledger, QUOTA, dawdle};
+use super::board::{Board, QUOTA, dawdle};
 use super::common::next;
 use super::things::{
     Callee, Caller, ELEMENTS, GROUP, Inbox, Letter, PARTIES, PERMITS, Small, Things,
 };
+use crate::common::ledger::{self, Address};
 
 /// How long an act waits for others: they may be stopped.
 const SHORT: Duration = Duration::from_millis(5);
@@ -58,7 +59,7 @@ pub const ALL: [Act; ACTS] = [
 
 /// Acts until it is told to leave, or killed.
 pub fn work((things, inbox, address, place, seed): (Things, Inbox, Address, usize, u64)) {
-    let board = Ledger::open(address);
+    let board = ledger::open::<Board>(address);
     let name = board.name();
     let (random, numbers, last) = (seed, [0; 2], Default::default());
     let mut worker = Worker { things, inbox, board, place, random, name, numbers, last };

@@ -1,8 +1,6 @@
 //! What everybody in the storm writes down, in memory that outlives them all.
 #![allow(unsafe_code, clippy::undocumented_unsafe_blocks, reason = "memory to keep accounts in")]
 
-use std::fs::File;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering::*};
 use std::time::{Duration, Instant};
 
@@ -70,42 +68,6 @@ pub struct Book {
 pub fn dawdle(pause: Duration) {
     let start = Instant::now();
     while start.elapsed() < pause {}
-}
-
-/// The name by which every process finds the board.
-pub type Address = (u32, i32);
-
-pub struct Ledger {
-    file: OwnedFd,
-    pub board: &'static Board,
-}
-
-fn map(file: &impl AsRawFd) -> &'static Board {
-    let rights = libc::PROT_READ | libc::PROT_WRITE;
-    let (null, shared, fd) = (std::ptr::null_mut(), libc::MAP_SHARED, file.as_raw_fd());
-    let at = unsafe { libc::mmap(null, size_of::<Board>(), rights, shared, fd, 0) };
-    assert_ne!(at, libc::MAP_FAILED);
-    unsafe { &*at.cast::<Board>() }
-}
-
-impl Ledger {
-    pub fn new() -> Self {
-        let file = unsafe { libc::memfd_create(c"storm".as_ptr(), libc::MFD_CLOEXEC) };
-        let file = unsafe { OwnedFd::from_raw_fd(file) };
-        let size = size_of::<Board>() as i64;
-        assert_eq!(unsafe { libc::ftruncate(file.as_raw_fd(), size) }, 0);
-        let board = map(&file);
-        Self { file, board }
-    }
-
-    pub fn address(&self) -> Address {
-        (std::process::id(), self.file.as_raw_fd())
-    }
-
-    pub fn open((pid, fd): Address) -> &'static Board {
-        let path = format!("/proc/{pid}/fd/{fd}");
-        map(&File::options().read(true).write(true).open(path).unwrap())
-    }
 }
 
 impl Board {

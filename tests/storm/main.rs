@@ -20,7 +20,8 @@ use std::sync::atomic::{AtomicU64, Ordering::*};
 use std::time::{Duration, Instant};
 
 use acts::ALL;
-use board::{Board, Ledger, PLACES};
+use board::{Board, PLACES};
+use common::ledger::Ledger;
 use common::{assert_killed, next, seed, storms, until, watchdog};
 use multiproc::{Connection, ErrorKind, Nothing, Pipe, Pool, Process, Task, TaskError, Value};
 use possessions::Possessions;
@@ -59,7 +60,7 @@ struct Counts {
 }
 
 struct Scene {
-    ledger: Ledger,
+    ledger: Ledger<Board>,
     things: Things,
     workers: [Option<Worker>; PLACES],
     pool: Pool,
