@@ -74,9 +74,7 @@ where
     A: Carried,
     R: Carried,
 {
-    if expected != entry::signature::<(T, A), R>() ^ WRITE {
-        return Err(entry::mismatch().into());
-    }
+    entry::demand(expected, entry::signature::<(T, A), R>() ^ WRITE)?;
     let arguments: A = Serde::deserialize_whole(bytes)?;
     // SAFETY: `write` made both offsets from one `fn(&mut T, A) -> R`, as the signature says.
     let function: fn(&mut T, A) -> R = unsafe { std::mem::transmute(function) };
@@ -97,9 +95,7 @@ where
     A: Carried,
     R: Carried,
 {
-    if expected != entry::signature::<(T, A), R>() ^ READ {
-        return Err(entry::mismatch().into());
-    }
+    entry::demand(expected, entry::signature::<(T, A), R>() ^ READ)?;
     let arguments: A = Serde::deserialize_whole(bytes)?;
     // SAFETY: `read` made both offsets from one `fn(&T, A) -> R`, as the signature says.
     let function: fn(&T, A) -> R = unsafe { std::mem::transmute(function) };
@@ -119,9 +115,7 @@ where
     A: Carried,
     R: Carried,
 {
-    if expected != entry::signature::<A, R>() ^ FREE {
-        return Err(entry::mismatch().into());
-    }
+    entry::demand(expected, entry::signature::<A, R>() ^ FREE)?;
     let arguments: A = Serde::deserialize_whole(bytes)?;
     // SAFETY: `free` made both offsets from one `fn(A) -> R`, as the signature says.
     let function: fn(A) -> R = unsafe { std::mem::transmute(function) };

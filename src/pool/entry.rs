@@ -84,9 +84,7 @@ where
     A: DeserializeOwned + Send + 'static,
     R: Serialize + Send + 'static,
 {
-    if expected != entry::signature::<A, R>() ^ ONE {
-        return Err(entry::mismatch().into());
-    }
+    entry::demand(expected, entry::signature::<A, R>() ^ ONE)?;
     let arguments: A = Serde::deserialize(bytes)?;
     // SAFETY: `one` made both offsets from one `fn(A) -> R`, and the signature says so.
     let function: fn(A) -> R = unsafe { std::mem::transmute(function) };
@@ -106,9 +104,7 @@ where
     A: DeserializeOwned + Send + 'static,
     R: Serialize + Send + 'static,
 {
-    if expected != entry::signature::<A, R>() ^ MANY {
-        return Err(entry::mismatch().into());
-    }
+    entry::demand(expected, entry::signature::<A, R>() ^ MANY)?;
     let items: Vec<A> = Serde::deserialize(bytes)?;
     // SAFETY: `many` made both offsets from one `fn(A) -> R`, and the signature says so.
     let function: fn(A) -> R = unsafe { std::mem::transmute(function) };
@@ -128,9 +124,7 @@ where
     A: DeserializeOwned + Send + 'static,
     S: 'static,
 {
-    if expected != entry::signature::<A, S>() ^ STATE {
-        return Err(entry::mismatch().into());
-    }
+    entry::demand(expected, entry::signature::<A, S>() ^ STATE)?;
     let arguments: A = Serde::deserialize(bytes)?;
     // SAFETY: `state` made both offsets from one `fn(A) -> S`, and the signature says so.
     let function: fn(A) -> S = unsafe { std::mem::transmute(function) };
@@ -150,9 +144,7 @@ where
     A: Data + Send + Sync,
     R: Data + Send + Sync,
 {
-    if expected != entry::signature::<A, R>() ^ SHARE {
-        return Err(entry::mismatch().into());
-    }
+    entry::demand(expected, entry::signature::<A, R>() ^ SHARE)?;
     let field: Field<A, R> = Serde::deserialize(bytes)?;
     // SAFETY: `share` made both offsets from one `fn(A) -> R`, and the signature says so.
     let function: fn(A) -> R = unsafe { std::mem::transmute(function) };

@@ -97,9 +97,7 @@ where
     A: DeserializeOwned,
     R: Serialize,
 {
-    if expected != signature::<A, R>() {
-        return Err(mismatch());
-    }
+    demand(expected, signature::<A, R>())?;
     let arguments: A = transfer::unpack(bytes, fds)?;
     // SAFETY: `Entry::of` made both offsets from one `fn(A) -> R`, and the signature says so.
     let function: fn(A) -> R = unsafe { std::mem::transmute(function) };
@@ -118,6 +116,12 @@ pub(crate) fn signature<A, R>() -> u64 {
         let mixed = (hash ^ u64::from_ne_bytes(*word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         mixed ^ mixed >> 32
     })
+}
+
+/// Refuses a name that was made for another thunk than the one that it led to.
+#[inline]
+pub(crate) fn demand(named: u64, made_for: u64) -> Result<()> {
+    if named == made_for { Ok(()) } else { Err(mismatch()) }
 }
 
 #[cold]
