@@ -22,7 +22,7 @@ use crate::raw::wait::Terms;
 use crate::sync::object::Object;
 use crate::sync::owned::{self, Patience};
 use crate::sync::{Data, Holder};
-use crate::transfer::codec::fingerprint;
+use crate::transfer::identity::fingerprint;
 
 pub use guard::ArrayGuard;
 pub use range::RangeGuard;

@@ -10,7 +10,8 @@ use crate::raw::lane::{Geometry, Lane, Role};
 use crate::raw::wait::Fence;
 use crate::segment::{self, Shared};
 use crate::sys::socket;
-use crate::transfer::codec::{Codec, Plain, Serde, fingerprint};
+use crate::transfer::codec::{Codec, Plain, Serde};
+use crate::transfer::identity::fingerprint;
 
 use super::connection::{Connection, Nothing};
 use super::end::End;

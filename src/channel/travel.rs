@@ -15,7 +15,7 @@ use super::connection::Connection;
 use super::end::End;
 use super::inlet::Inlet;
 use super::outlet::Outlet;
-use crate::transfer::codec::fingerprint;
+use crate::transfer::identity::fingerprint;
 
 /// What is written in the place of a connection. All numbers count handles of the parcel.
 #[derive(Serialize, Deserialize)]

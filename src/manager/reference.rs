@@ -12,7 +12,7 @@ use crate::process::entry::Entry;
 use crate::segment::Shared;
 use crate::sys::clock::Deadline;
 use crate::transfer::cargo;
-use crate::transfer::codec::fingerprint;
+use crate::transfer::identity::fingerprint;
 
 use super::hosted::Hosted;
 use super::link::{Found, Link, gone};

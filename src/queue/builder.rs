@@ -11,7 +11,8 @@ use crate::raw::swap::{HANDLES_MAX, SLOTS_MAX, Shape};
 use crate::raw::units::UNIT;
 use crate::raw::wait::Fence;
 use crate::shim::Wide;
-use crate::transfer::codec::{Codec, Serde, fingerprint};
+use crate::transfer::codec::{Codec, Serde};
+use crate::transfer::identity::fingerprint;
 
 use super::core::Core;
 use super::ends::{Receiving, Sending, ends_of};

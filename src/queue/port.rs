@@ -47,7 +47,7 @@ pub(super) struct Legacy {
 impl<T, C> Port<T, C> {
     pub(super) fn new(core: Core) -> Result<Self> {
         let plan = core.at.plan;
-        if plan.fingerprint != crate::transfer::codec::fingerprint::<T, C>() {
+        if plan.fingerprint != crate::transfer::identity::fingerprint::<T, C>() {
             let name = std::any::type_name::<T>();
             let what = format!("a queue of {name} was sent as one of another type or codec");
             return Err(Error::new(ErrorKind::Codec, what));

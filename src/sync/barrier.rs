@@ -9,7 +9,7 @@ use crate::error::{BarrierError, Error, ErrorKind, Result};
 use crate::raw;
 use crate::raw::barrier::{Failure, PARTIES_MAX, Party};
 use crate::sys::clock::Deadline;
-use crate::transfer::codec::fingerprint;
+use crate::transfer::identity::fingerprint;
 
 use super::object::Object;
 

@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, LockError, Result};
 use crate::raw::Corrupt;
 use crate::raw::condition::{Condition as Machine, Enlisted, Full, Signal, WAITERS_MAX};
 use crate::sys::clock::Deadline;
-use crate::transfer::codec::fingerprint;
+use crate::transfer::identity::fingerprint;
 
 use super::guard::Guard;
 use super::object::Object;

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::raw;
 use crate::raw::wait::Waited;
 use crate::sys::clock::Deadline;
-use crate::transfer::codec::fingerprint;
+use crate::transfer::identity::fingerprint;
 
 use super::object::Object;
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::error::{LockError, Result};
 use crate::raw::mutex::Mutex;
 use crate::sys::clock::Deadline;
-use crate::transfer::codec::fingerprint;
+use crate::transfer::identity::fingerprint;
 
 use super::Holder;
 use super::guard::{Guard, sealed::Sealed};

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::error::{Error, ErrorKind, LockError, Result};
 use crate::raw::mutex::{Leaving, Legacy, Mutex, Refusal};
 use crate::sys::clock::Deadline;
-use crate::transfer::codec::fingerprint;
+use crate::transfer::identity::fingerprint;
 
 use super::Holder;
 use super::guard::{Guard, sealed::Sealed};

@@ -10,7 +10,7 @@ use crate::error::{LockError, Result};
 use crate::raw::mutex::{Legacy, Refusal};
 use crate::raw::rwlock as raw;
 use crate::sys::clock::Deadline;
-use crate::transfer::codec::fingerprint;
+use crate::transfer::identity::fingerprint;
 
 use super::Holder;
 use super::object::Object;

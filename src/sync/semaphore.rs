@@ -11,7 +11,7 @@ use crate::raw::semaphore::{self as raw, Manner, PERMITS_MAX, Plan, Refusal};
 use crate::raw::wait::Waited;
 use crate::sys::clock::Deadline;
 use crate::transfer::cargo;
-use crate::transfer::codec::fingerprint;
+use crate::transfer::identity::fingerprint;
 
 use super::Holder;
 use super::object::Object;

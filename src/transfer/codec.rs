@@ -7,6 +7,8 @@ use bytemuck::Pod;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::identity::short_name;
+
 /// Why a codec could not do its work.
 pub type CodecError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -54,6 +56,18 @@ pub trait Codec<T> {
     /// # Errors
     /// If the bytes are not those of a `T`.
     fn decode(bytes: &[u8]) -> Result<T, CodecError>;
+
+    /// What the messages are, in words that programs built apart from one another compare: they
+    /// exchange messages only where both say the same.
+    ///
+    /// Unless the codec knows better, its name and that of the type, without the paths to them, and
+    /// the size of the type.
+    #[must_use]
+    fn identity() -> String {
+        let (size, align) = (size_of::<T>(), align_of::<T>());
+        let (codec, name) = (short_name::<Self>(), short_name::<T>());
+        format!("{codec} {name} ({size} bytes, aligned to {align})")
+    }
 }
 
 /// How the messages of a [`Codec`] ride.
@@ -171,17 +185,6 @@ impl<T: Pod> Codec<T> for Plain {
     fn decode(bytes: &[u8]) -> Result<T, CodecError> {
         bytemuck::try_pod_read_unaligned(bytes).map_err(|cause| cause.to_string().into())
     }
-}
-
-/// Tells types and codecs apart, within one program: FNV-1a over their names.
-pub(crate) fn fingerprint<T, C>() -> u64 {
-    let names = [std::any::type_name::<T>(), std::any::type_name::<C>()];
-    names
-        .iter()
-        .flat_map(|name| name.bytes().chain([0]))
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        })
 }
 
 #[cfg(test)]

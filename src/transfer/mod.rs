@@ -6,6 +6,7 @@
 
 pub(crate) mod cargo;
 pub(crate) mod codec;
+pub(crate) mod identity;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 

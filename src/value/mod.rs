@@ -12,7 +12,7 @@ use std::marker::PhantomData;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::sync::owned;
-use crate::transfer::codec::fingerprint;
+use crate::transfer::identity::fingerprint;
 
 use locked::Body;
 

@@ -1,0 +1,72 @@
+//! What types are called by programs that were built apart: without the paths that lead to them.
+//!
+//! Two programs that include one file have one type each, `first::jobs::Job` and
+//! `second::wire::Job`. What they can agree on is `Job`, and how large it is.
+
+/// Tells types and codecs apart: FNV-1a over their names, without paths, and their sizes.
+///
+/// Within one program a handle cannot be taken for one of another type by accident, as functions
+/// have the types of their arguments; between programs this is what they compare.
+pub(crate) fn fingerprint<T, C>() -> u64 {
+    let names = [std::any::type_name::<T>(), std::any::type_name::<C>()];
+    let sizes = [size_of::<T>() as u64, align_of::<T>() as u64];
+    let named = names.iter().flat_map(|name| pieces(name).flat_map(str::bytes).chain([0]));
+    hash(named.chain(sizes.iter().flat_map(|size| size.to_le_bytes())))
+}
+
+/// FNV-1a.
+pub(crate) fn hash(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+/// The name of a type as people write it, without paths: `Vec<Job>`.
+pub(crate) fn short_name<T: ?Sized>() -> String {
+    pieces(std::any::type_name::<T>()).collect()
+}
+
+/// The pieces of a type's name that stay: of each path the last segment, and what is in between.
+fn pieces(name: &str) -> impl Iterator<Item = &str> {
+    let is_in_path = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == ':';
+    name.split_inclusive(move |letter| !is_in_path(letter))
+        .map(|piece| piece.rsplit("::").next().unwrap_or(piece))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    mod first {
+        pub(super) struct Job(#[expect(dead_code, reason = "its size counts")] u64);
+    }
+
+    mod second {
+        pub(super) mod deeper {
+            pub(in super::super) struct Job(#[expect(dead_code, reason = "its size counts")] u64);
+        }
+    }
+
+    mod third {
+        pub(super) struct Job(#[expect(dead_code, reason = "its size counts")] [u64; 2]);
+    }
+
+    #[test]
+    fn names_lose_their_paths_and_nothing_else() {
+        assert_eq!(short_name::<Vec<Option<first::Job>>>(), "Vec<Option<Job>>");
+        assert_eq!(short_name::<(u8, [String; 3], &'static str)>(), "(u8, [String; 3], &str)");
+        assert_eq!(
+            short_name::<fn(first::Job) -> Box<dyn std::fmt::Debug>>(),
+            "fn(Job) -> Box<dyn Debug>"
+        );
+    }
+
+    #[test]
+    fn one_type_in_two_places_is_one_and_of_two_sizes_two() {
+        use first::Job;
+        assert_eq!(fingerprint::<Job, ()>(), fingerprint::<second::deeper::Job, ()>());
+        assert_ne!(fingerprint::<Job, ()>(), fingerprint::<third::Job, ()>());
+        assert_ne!(fingerprint::<Job, ()>(), fingerprint::<Job, u8>());
+        assert_ne!(fingerprint::<Vec<Job>, ()>(), fingerprint::<Vec<u64>, ()>());
+    }
+}
