@@ -21,16 +21,22 @@ pub(crate) fn hash(bytes: impl Iterator<Item = u8>) -> u64 {
     })
 }
 
-/// The name of a type as people write it, without paths: `Vec<Job>`.
+/// The name of a type without the paths that differ between programs: `alloc::vec::Vec<Job>`.
 pub(crate) fn short_name<T: ?Sized>() -> String {
     pieces(std::any::type_name::<T>()).collect()
 }
 
 /// The pieces of a type's name that stay: of each path the last segment, and what is in between.
+///
+/// Paths into the standard library stay whole. They are the same in every program, and what holds
+/// the atomics of `core` must never be taken for what holds a type of the same name.
 fn pieces(name: &str) -> impl Iterator<Item = &str> {
+    const STANDARD: [&str; 3] = ["core::", "alloc::", "std::"];
     let is_in_path = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == ':';
-    name.split_inclusive(move |letter| !is_in_path(letter))
-        .map(|piece| piece.rsplit("::").next().unwrap_or(piece))
+    name.split_inclusive(move |letter| !is_in_path(letter)).map(|piece| {
+        let is_standard = STANDARD.iter().any(|library| piece.starts_with(library));
+        if is_standard { piece } else { piece.rsplit("::").next().unwrap_or(piece) }
+    })
 }
 
 #[cfg(test)]
@@ -53,12 +59,17 @@ mod tests {
 
     #[test]
     fn names_lose_their_paths_and_nothing_else() {
-        assert_eq!(short_name::<Vec<Option<first::Job>>>(), "Vec<Option<Job>>");
-        assert_eq!(short_name::<(u8, [String; 3], &'static str)>(), "(u8, [String; 3], &str)");
-        assert_eq!(
-            short_name::<fn(first::Job) -> Box<dyn std::fmt::Debug>>(),
-            "fn(Job) -> Box<dyn Debug>"
-        );
+        assert_eq!(short_name::<Vec<first::Job>>(), "alloc::vec::Vec<Job>");
+        assert_eq!(short_name::<(u8, [first::Job; 3], &'static str)>(), "(u8, [Job; 3], &str)");
+        assert_eq!(short_name::<fn(first::Job) -> u8>(), "fn(Job) -> u8");
+    }
+
+    #[test]
+    fn a_type_that_is_called_as_one_of_the_library_is_another_one() {
+        #[expect(dead_code, reason = "its name counts")]
+        struct AtomicU64(u64);
+        use std::sync::atomic;
+        assert_ne!(fingerprint::<AtomicU64, ()>(), fingerprint::<atomic::AtomicU64, ()>());
     }
 
     #[test]
