@@ -105,10 +105,11 @@ pub use {
         Both, CanReceive, CanSend, End, HandleInfo, Queue, QueueBuilder, QueueInfo, QueueIter,
         QueueSlot, QueueStats, Received, Receiver, Receiving, Sender, Sending,
     },
+    segment::{Name, ToName},
     sync::{
         Atomic, Barrier, BarrierWait, Condition, Data, Event, Guard, Holder, Integer, Lock,
-        LockGuard, Permit, ReadGuard, ReentrantGuard, ReentrantLock, RwHolders, RwLock, Semaphore,
-        WriteGuard,
+        LockGuard, Permit, Permits, ReadGuard, ReentrantGuard, ReentrantLock, RwHolders, RwLock,
+        Semaphore, WriteGuard,
     },
     transfer::codec::{Codec, CodecError, Framed, Plain, Serde, Shape},
     value::{Value, ValueGuard},

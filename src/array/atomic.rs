@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 
 use crate::error::Result;
+use crate::segment::Site;
 use crate::sync::{Atomic, Integer};
 
 use super::Array;
@@ -33,7 +34,7 @@ impl<T: Integer> Array<T> {
     /// As [`new`](Self::new).
     #[doc(alias = "RawArray")]
     pub fn atomics(length: usize, fill: T) -> Result<Array<T::Atomic>> {
-        Array::make_of(length, fill)
+        Array::make_of(&Site::Anywhere, length, fill)
     }
 
     /// As [`atomics`](Self::atomics), with the values of these integers.
@@ -42,7 +43,7 @@ impl<T: Integer> Array<T> {
     /// As [`new`](Self::new).
     #[doc(alias = "RawArray")]
     pub fn atomics_from_slice(values: &[T]) -> Result<Array<T::Atomic>> {
-        Array::make_from(values)
+        Array::make_from(&Site::Anywhere, values)
     }
 }
 

@@ -7,8 +7,9 @@ use std::ptr::NonNull;
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::kind::Kind;
 use crate::raw::ranges::Ranges;
+use crate::segment::Site;
 use crate::sync::Data;
-use crate::sync::object::{Machine, Object};
+use crate::sync::object::{Extent, Machine, Object};
 
 use super::Array;
 
@@ -38,29 +39,34 @@ impl<T> Array<T> {
 
     /// Makes an array of `length` elements of zeros, the first of which have memory of their own if
     /// that is not all, and lets `init` have where they are.
-    pub(super) fn make(length: usize, furnished: u64, init: impl Fn(NonNull<T>)) -> Result<Self> {
+    fn make(
+        site: &Site<'_>,
+        length: usize,
+        furnished: u64,
+        init: impl Fn(NonNull<T>),
+    ) -> Result<Self> {
         let bytes = (length as u64).checked_mul(size_of::<T>() as u64).ok_or_else(|| {
             let what = format!("an array of {length} elements of {} bytes", size_of::<T>());
             Error::new(ErrorKind::Limit, what)
         })?;
-        let fingerprint = Self::fingerprint();
-        Self::on(Object::make_with(fingerprint, bytes, furnished, |_, data| init(data.cast()))?)
+        let (fingerprint, extent) = (Self::fingerprint(), Extent { length: bytes, furnished });
+        Self::on(Object::make_with(site, fingerprint, extent, |_, data| init(data.cast()))?)
     }
 
     /// Makes an array of these, whatever type it is to be of.
-    pub(super) fn make_from<B: Data>(values: &[B]) -> Result<Self> {
+    pub(super) fn make_from<B: Data>(site: &Site<'_>, values: &[B]) -> Result<Self> {
         const { assert!(size_of::<B>() == size_of::<T>() && align_of::<B>() == align_of::<T>()) };
-        Self::make(values.len(), u64::MAX, |first| {
+        Self::make(site, values.len(), u64::MAX, |first| {
             // SAFETY: `make` gives room for as many, aligned to 128, that nobody else sees yet.
             unsafe { first.cast::<B>().as_ptr().copy_from(values.as_ptr(), values.len()) };
         })
     }
 
     /// Makes an array of `length` times the same, whatever type it is to be of.
-    pub(super) fn make_of<B: Data>(length: usize, fill: B) -> Result<Self> {
+    pub(super) fn make_of<B: Data>(site: &Site<'_>, length: usize, fill: B) -> Result<Self> {
         const { assert!(size_of::<B>() == size_of::<T>() && align_of::<B>() == align_of::<T>()) };
         let is_zero = bytemuck::bytes_of(&fill).iter().all(|byte| *byte == 0);
-        Self::make(length, u64::MAX, |first| {
+        Self::make(site, length, u64::MAX, |first| {
             // What is to be zeros is zeros already.
             for index in 0..if is_zero { 0 } else { length } {
                 // SAFETY: as in `make_from`.
@@ -84,7 +90,7 @@ impl<T: Data> Array<T> {
     /// Kind [`Memory`](ErrorKind::Memory) if there is not enough of it at this moment,
     /// [`Limit`](ErrorKind::Limit) if there can never be, or if there is no file descriptor left.
     pub fn new(length: usize, fill: T) -> Result<Self> {
-        Self::make_of(length, fill)
+        Self::make_of(&Site::Anywhere, length, fill)
     }
 
     /// Makes an array of copies of these elements.
@@ -92,12 +98,12 @@ impl<T: Data> Array<T> {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn from_slice(elements: &[T]) -> Result<Self> {
-        Self::make_from(elements)
+        Self::make_from(&Site::Anywhere, elements)
     }
 
     /// Makes an array of `length` zeros.
     pub(crate) fn zeros(length: usize) -> Result<Self> {
-        Self::make(length, u64::MAX, |_| ())
+        Self::make(&Site::Anywhere, length, u64::MAX, |_| ())
     }
 
     /// Makes an array of `length` zeros that takes address space, but no memory before it is used:
@@ -121,6 +127,6 @@ impl<T: Data> Array<T> {
     /// Kind [`Memory`](ErrorKind::Memory) or [`Limit`](ErrorKind::Limit) if there is no room in the
     /// address space, no memory for the tables, or no file descriptor left.
     pub fn sparse(length: usize) -> Result<Self> {
-        Self::make(length, 0, |_| ())
+        Self::make(&Site::Anywhere, length, 0, |_| ())
     }
 }

@@ -7,6 +7,7 @@ mod guard;
 #[cfg(test)]
 mod hostile;
 mod make;
+mod named;
 mod range;
 
 use std::fmt;

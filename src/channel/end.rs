@@ -8,6 +8,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::raw::kind::Kind;
 use crate::raw::lane::{Lane, Role, Side};
 use crate::raw::wait::{Fence, Terms};
 use crate::segment::{self, Shared};
@@ -71,6 +72,17 @@ impl End {
         }
         end.own(me);
         Ok(end)
+    }
+
+    /// The side of a lane that was found, and must be ours.
+    pub(super) fn found(shared: Shared, role: Role) -> Result<Arc<Self>> {
+        let corrupt = || Error::new(ErrorKind::Corrupt, "a pipe that is none");
+        if !shared.is(Kind::Lane) {
+            return Err(corrupt());
+        }
+        let me = shared.segment().me();
+        let end = Self::new(shared, role, me);
+        if end.our_side().owner() == Some(me) { Ok(end) } else { Err(corrupt()) }
     }
 
     #[inline]

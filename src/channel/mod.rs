@@ -11,12 +11,14 @@
 //! | `ring` | a ring where it lies, with safe reads and writes |
 //! | `end` | who owns a side of a lane; how it moves and how it closes |
 //! | `travel` | how a connection crosses to another process |
+//! | `named` | pipes that two programs find by a name |
 
 mod bytes;
 mod connection;
 mod end;
 mod inlet;
 mod long;
+mod named;
 mod outlet;
 mod pipe;
 mod ring;

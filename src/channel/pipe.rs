@@ -2,13 +2,14 @@
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::raw::kind::Kind;
 use crate::raw::lane::{Geometry, Lane, Role};
 use crate::raw::wait::Fence;
-use crate::segment::{self, Shared};
+use crate::segment::{self, Shared, Spec};
 use crate::sys::socket;
 use crate::transfer::codec::{Codec, Plain, Serde};
 use crate::transfer::identity::fingerprint;
@@ -187,7 +188,7 @@ impl<C> PipeBuilder<C> {
         ))
     }
 
-    fn fence(&self) -> Fence {
+    pub(super) fn fence(&self) -> Fence {
         if self.is_fenced { Fence::Full } else { Fence::best() }
     }
 
@@ -209,18 +210,11 @@ impl<C> PipeBuilder<C> {
         C: Codec<T>,
     {
         let geometry = self.geometry::<T>()?;
-        let bytes = lane_bytes::<T>(geometry).ok_or_else(|| {
-            Error::new(ErrorKind::Limit, format!("a pipe of {} messages", geometry.capacity))
-        })?;
-        let shared = segment::allocate(bytes, Kind::Lane, |base, me| {
-            // SAFETY: the block is zeroed, aligned and long enough; a lane is atomics.
-            let lane = unsafe { base.cast::<Lane>().as_ref() };
-            lane.prepare(geometry, me);
-        })?;
-        Ok(NewLane::of(shared))
+        let init = prepare(geometry, None);
+        Ok(NewLane::of(segment::allocate(&lane_spec::<T>(geometry, &init)?)?))
     }
 
-    fn geometry<T>(&self) -> Result<Geometry>
+    pub(super) fn geometry<T>(&self) -> Result<Geometry>
     where
         C: Codec<T>,
     {
@@ -235,6 +229,29 @@ impl<C> PipeBuilder<C> {
         let slot = u32::try_from(size)
             .map_err(|_| Error::new(ErrorKind::Limit, format!("a slot of {size} bytes")))?;
         Ok(Geometry { slot: Some(slot), capacity, fingerprint })
+    }
+}
+
+/// What is made for a lane, which `init` completes.
+pub(super) fn lane_spec<T>(
+    geometry: Geometry,
+    init: &dyn Fn(NonNull<u8>, u32),
+) -> Result<Spec<'_>> {
+    let bytes = lane_bytes::<T>(geometry).ok_or_else(|| {
+        Error::new(ErrorKind::Limit, format!("a pipe of {} messages", geometry.capacity))
+    })?;
+    Ok(Spec { kind: Kind::Lane, bytes, furnished: bytes, init })
+}
+
+/// Completes a new lane: both sides are its maker's, or one is somebody else's.
+pub(super) fn prepare(geometry: Geometry, given: Option<(Role, u32)>) -> impl Fn(NonNull<u8>, u32) {
+    move |base, me| {
+        // SAFETY: the block is zeroed, aligned and long enough, see `lane_spec`; a lane is atomics.
+        let lane = unsafe { base.cast::<Lane>().as_ref() };
+        lane.prepare(geometry, me);
+        if let Some((role, whose)) = given {
+            lane.hand_over(role, me, whose);
+        }
     }
 }
 

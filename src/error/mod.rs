@@ -71,6 +71,12 @@ pub enum ErrorKind {
     Broken,
     /// There are no such elements in an array or a list.
     Bounds,
+    /// Nothing has this name.
+    NotFound,
+    /// Something has this name already, or somebody uses it.
+    Exists,
+    /// Two programs mean different things: what one has made is not what the other one asks for.
+    Mismatch,
 }
 
 impl Error {

@@ -13,7 +13,7 @@ use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::process::remote::{Outcome, caught, contained};
 use crate::process::seal::Sealed;
 use crate::raw::kind::Kind;
-use crate::segment;
+use crate::segment::{self, Spec};
 use crate::shim::lock;
 use crate::sys::clock::Deadline;
 use crate::sys::{fork, letter, task};
@@ -157,7 +157,12 @@ impl Server {
 
     /// Hosts a value, and makes the first handle of it.
     pub(super) fn host<T: Send + Sync + 'static>(&self, value: T) -> Result<Reference> {
-        let life = segment::allocate(1, Kind::Inert, |_, _| {})?;
+        let life = segment::allocate(&Spec {
+            kind: Kind::Inert,
+            bytes: 1,
+            furnished: 1,
+            init: &|_, _| {},
+        })?;
         let mut objects = lock(&self.objects);
         if objects.is_over {
             return Err(gone());

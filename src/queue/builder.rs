@@ -10,6 +10,7 @@ use crate::raw::swap::handle::Ends;
 use crate::raw::swap::{HANDLES_MAX, SLOTS_MAX, Shape};
 use crate::raw::units::UNIT;
 use crate::raw::wait::Fence;
+use crate::segment::Site;
 use crate::shim::Wide;
 use crate::transfer::codec::{Codec, Serde};
 use crate::transfer::identity::fingerprint;
@@ -165,9 +166,7 @@ impl<C> QueueBuilder<C> {
     where
         C: Codec<T>,
     {
-        let plan = self.plan::<T>(capacity, false)?;
-        let core = Core::make(plan, Ends::BOTH, self.fence())?;
-        Ok(Queue::new(Port::new(core)?))
+        self.make(Some(capacity))
     }
 
     /// Makes a queue that grows. See [`Queue::unbounded`].
@@ -178,9 +177,7 @@ impl<C> QueueBuilder<C> {
     where
         C: Codec<T>,
     {
-        let plan = self.plan::<T>(FIRST_RING, true)?;
-        let core = Core::make(plan, Ends::BOTH, self.fence())?;
-        Ok(Queue::new(Port::new(core)?))
+        self.make(None)
     }
 
     /// Makes a queue for `capacity` messages, as its two ends. See [`Queue::channel`].
@@ -192,22 +189,44 @@ impl<C> QueueBuilder<C> {
     where
         C: Codec<T>,
     {
-        let plan = self.plan::<T>(capacity, false)?;
-        let core = Core::make(plan, ends_of::<Sending>(), self.fence())?;
+        let plan = self.any_plan::<T>(Some(capacity), false)?;
+        let core = Core::make(&Site::Anywhere, plan, ends_of::<Sending>(), self.fence())?;
         let receiving = Core::attach(core.shared().clone(), ends_of::<Receiving>(), self.fence())?;
         Ok((Queue::new(Port::new(core)?), Queue::new(Port::new(receiving)?)))
     }
 
-    fn fence(&self) -> Fence {
+    fn make<T>(&self, capacity: Option<usize>) -> Result<Queue<T, C>>
+    where
+        C: Codec<T>,
+    {
+        let plan = self.any_plan::<T>(capacity, false)?;
+        let core = Core::make(&Site::Anywhere, plan, Ends::BOTH, self.fence())?;
+        Ok(Queue::new(Port::new(core)?))
+    }
+
+    pub(super) fn fence(&self) -> Fence {
         if self.is_fenced { Fence::Full } else { Fence::best() }
     }
 
-    fn plan<T>(&self, capacity: usize, grows: bool) -> Result<Plan>
+    /// The plan of a queue of so many messages, or of one that grows.
+    pub(super) fn any_plan<T>(&self, capacity: Option<usize>, has_name: bool) -> Result<Plan>
+    where
+        C: Codec<T>,
+    {
+        match capacity {
+            Some(capacity) => self.plan::<T>(capacity, false, has_name),
+            None => self.plan::<T>(FIRST_RING, true, has_name),
+        }
+    }
+
+    fn plan<T>(&self, capacity: usize, grows: bool, has_name: bool) -> Result<Plan>
     where
         C: Codec<T>,
     {
         let slots = check(capacity, QueueBuilder::CAPACITY_MAX, "messages")?;
         let handles = check(self.handles, QueueBuilder::HANDLES_MAX, "handles")?;
+        // The name has one, too, where there are as many.
+        let handles = (handles + u32::from(has_name)).min(HANDLES_MAX);
         if C::SHAPE.is_plain() && align_of::<T>() > PAGE {
             let what = format!("a queue of values aligned to {} bytes", align_of::<T>());
             return Err(Error::new(ErrorKind::Limit, what));

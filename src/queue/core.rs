@@ -11,7 +11,7 @@ use crate::raw::swap::chain::{Chain, Place};
 use crate::raw::swap::handle::{self, Ends, HandleTable, State};
 use crate::raw::swap::recover::{self, Rings};
 use crate::raw::wait::Fence;
-use crate::segment::{self, Shared};
+use crate::segment::{self, NAME, Shared, Site, Spec};
 use crate::shim::Ordering::*;
 use crate::sys::fork;
 
@@ -65,7 +65,7 @@ pub(super) fn chain_of(shared: Shared) -> Result<Chain<Store<Shared>>> {
 
 impl Core {
     /// Makes a queue, and its first handle.
-    pub(super) fn make(plan: Plan, ends: Ends, how: Fence) -> Result<Self> {
+    pub(super) fn make(site: &Site<'_>, plan: Plan, ends: Ends, how: Fence) -> Result<Self> {
         let too_large = || Error::new(ErrorKind::Limit, "a queue larger than the address space");
         let layout = plan.layout().ok_or_else(too_large)?;
         let init = |base: NonNull<u8>, _me| {
@@ -73,15 +73,17 @@ impl Core {
             // else's.
             unsafe { QueueAt::plan_at(base, plan) }
         };
-        let (furnished, total) = (layout.furnished as u64, layout.total as u64);
-        let shared = if total == furnished {
-            segment::allocate(total, Kind::Queue, init)?
-        } else {
-            segment::allocate_sparse(furnished, total, Kind::Queue, init)?
-        };
-        // The handle for whoever is to see the queue first is made behind this.
-        let chain = chain_of(shared.clone())?;
-        chain.prepare();
+        let (furnished, bytes) = (layout.furnished as u64, layout.total as u64);
+        let spec = Spec { kind: Kind::Queue, bytes, furnished, init: &init };
+        let shared = site.make(&spec, |shared| {
+            // The handle for whoever is to see the queue first is made behind this.
+            let chain = chain_of(shared.clone())?;
+            chain.prepare();
+            if site.has_name() {
+                attach_for(chain.memory(), NAME, Ends::BOTH)?;
+            }
+            Ok(())
+        })?;
         Self::attach(shared, ends, how)
     }
 

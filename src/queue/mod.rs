@@ -17,6 +17,7 @@
 //! | `tasks` | being done with messages, and waiting for it |
 //! | `info` | what a queue says about itself |
 //! | `travel` | how a handle crosses to another process |
+//! | `named` | queues that programs find by a name |
 
 mod body;
 mod builder;
@@ -25,6 +26,7 @@ mod ends;
 mod guard;
 mod handing;
 mod info;
+mod named;
 mod port;
 #[allow(clippy::module_inception, reason = "the public face of the room of queues")]
 mod queue;

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use crate::error::{Cause, Error, ErrorKind, Result};
+use crate::error::{Cause, Error, Result};
 use crate::raw::Corrupt;
 use crate::raw::queue::RingAt;
 use crate::raw::swap::chain::Place;
@@ -47,11 +47,6 @@ pub(super) struct Legacy {
 impl<T, C> Port<T, C> {
     pub(super) fn new(core: Core) -> Result<Self> {
         let plan = core.at.plan;
-        if plan.fingerprint != crate::transfer::identity::fingerprint::<T, C>() {
-            let name = std::any::type_name::<T>();
-            let what = format!("a queue of {name} was sent as one of another type or codec");
-            return Err(Error::new(ErrorKind::Codec, what));
-        }
         let track = Track::new(&core, core.handle).map_err(|Corrupt| written_over())?;
         let room = Room::new(plan.payload_at, plan.room());
         let is_fixed = plan.flags.is_fixed && size_of::<T>() <= room.bytes();

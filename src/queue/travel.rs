@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::wait::Fence;
 use crate::transfer::cargo::{self, Moving};
+use crate::transfer::identity::fingerprint;
 
 use super::core::Core;
 use super::ends::{End, ends_of};
@@ -31,13 +32,18 @@ impl<T, C, E: End> Queue<T, C, E> {
         let moving = Arc::clone(&passage) as Arc<dyn Moving>;
         let block = cargo::put_block(core.shared(), Some(moving))?;
         let handle = passage.number().ok_or_else(lost)?;
-        Ok(Ticket { block, handle, fingerprint: core.at.plan.fingerprint })
+        Ok(Ticket { block, handle, fingerprint: fingerprint::<T, C>() })
     }
 
     fn unpack(ticket: &Ticket) -> Result<Self> {
         let arrival = cargo::take_block(ticket.block)?;
         let core = Core::take_from(arrival, ticket.handle, Fence::best())?;
-        if core.ends != ends_of::<E>() || core.at.plan.fingerprint != ticket.fingerprint {
+        if ticket.fingerprint != fingerprint::<T, C>() {
+            let name = std::any::type_name::<T>();
+            let what = format!("a queue of {name} was sent as one of another type or codec");
+            return Err(Error::new(ErrorKind::Codec, what));
+        }
+        if core.ends != ends_of::<E>() {
             let what = "a queue was sent as one with other ends";
             return Err(Error::new(ErrorKind::Codec, what));
         }

@@ -12,7 +12,13 @@
 //! LIVE(g)      -> REAPING(g, r)  by r, who saw that the lease is free
 //! REAPING(g,r) -> REAPING(g, s)  by s, who saw that the lease of r is free
 //! REAPING(g,r) -> FREE(g + 1)    by r, as the last thing it does
+//!
+//! RESERVED(g)  -> LIVE(g)        by whoever holds the lease of this entry, and was meant to come
+//! RESERVED(g)  -> REAPING(g, r)  by r, who saw that the name is gone
 //! ```
+//!
+//! A **reserved** entry stands for nobody yet, in a segment that strangers find by its name: it
+//! holds what is meant for those who come, as long as they can come.
 //!
 //! Reaping may stop after any step: whoever comes next starts again, for every step is idempotent.
 //! Whoever reaps a reaper takes over its corpses before he frees its entry: the next participant
@@ -29,6 +35,7 @@ pub(crate) const PARTICIPANTS_MAX: u32 = 128;
 const FREE: u64 = 0;
 const LIVE: u64 = 1;
 const REAPING: u64 = 2;
+const RESERVED: u64 = 3;
 
 const STATE: u64 = 0xff;
 const REAPER: u64 = 0xff_ffff << 8;
@@ -48,6 +55,14 @@ pub(crate) struct Participant {
 #[must_use = "an entry that is not finished stays occupied until its reaper dies"]
 pub(crate) struct Reap {
     word: u64,
+    of_reserved: bool,
+}
+
+impl Reap {
+    /// Whether nobody has ever come to this entry, and nobody can any more.
+    pub(crate) fn is_of_reserved(&self) -> bool {
+        self.of_reserved
+    }
 }
 
 impl Participant {
@@ -58,6 +73,11 @@ impl Participant {
         if seen & STATE != FREE {
             return false;
         }
+        self.enter(seen, pid)
+    }
+
+    /// Makes the entry, seen free or reserved, that of a participant.
+    fn enter(&self, seen: u64, pid: u32) -> bool {
         let live = (seen & !(STATE | REAPER)) | LIVE;
         // Acquire `entry-changed`: what the last participant of this entry held has been given
         // back. Release `entry-changed`: whoever reads LIVE asks for the lease after it was
@@ -69,6 +89,29 @@ impl Participant {
             self.pid.store(pid, Relaxed);
         }
         entered
+    }
+
+    /// Sets a free entry aside, for the maker of a segment that nobody else can see yet.
+    pub(crate) fn reserve(&self) {
+        // Relaxed: the segment is published later.
+        self.word.store(RESERVED, Relaxed);
+    }
+
+    /// Whether the entry is set aside, and nobody has come yet.
+    pub(crate) fn is_reserved(&self) -> bool {
+        // Relaxed: a hint about whom to ask the kernel for.
+        self.word.load(Relaxed) & STATE == RESERVED
+    }
+
+    /// Enters under a number that was set aside, for a caller that holds its lease. False if
+    /// somebody else has come, or nobody can come any more.
+    pub(crate) fn join_reserved(&self, pid: u32) -> bool {
+        // Relaxed: the exchange below decides.
+        let seen = self.word.load(Relaxed);
+        if seen & STATE != RESERVED {
+            return false;
+        }
+        self.enter(seen, pid)
     }
 
     /// Takes over an entry that somebody else joined on this process's behalf.
@@ -123,7 +166,7 @@ impl Participant {
         // Acquire `entry-changed`: pairs with the AcqRel in `join`; the question comes after it.
         let seen = self.word.load(at(Acquire, "entry-changed"));
         let subject = match seen & STATE {
-            LIVE => id,
+            LIVE | RESERVED => id,
             REAPING => (((seen & REAPER) >> 8) as u32).checked_sub(1)?,
             _ => return None,
         };
@@ -137,7 +180,7 @@ impl Participant {
         self.word
             .compare_exchange(seen, claimed, at(AcqRel, "entry-changed"), Relaxed)
             .ok()
-            .map(|_| Reap { word: claimed })
+            .map(|_| Reap { word: claimed, of_reserved: seen & STATE == RESERVED })
     }
 
     /// Frees the entry of a corpse whose every hold has been given back.

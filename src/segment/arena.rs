@@ -17,56 +17,57 @@ const ARENA_SIZE: u64 = 128 << 20;
 /// A larger object gets a segment of its own, which goes when the object goes.
 const LARGE: u64 = 16 << 20;
 
-/// Makes an object of `bytes` zeroed bytes; `init` completes it before anybody else can see it,
-/// being told which participant its maker is.
-pub(crate) fn allocate(bytes: u64, kind: Kind, init: impl Fn(NonNull<u8>, u32)) -> Result<Shared> {
-    if bytes > LARGE {
-        return allocate_alone(bytes, u64::MAX, kind, init);
+/// What an object is to be like.
+pub(crate) struct Spec<'a> {
+    pub(crate) kind: Kind,
+    /// How many bytes it has. They are zeros.
+    pub(crate) bytes: u64,
+    /// How many of them have memory behind them from the beginning; all, if that is more than there
+    /// are. The rest is address space: no byte of it may be touched before [`Shared::furnish`] gave
+    /// it its pages, as whoever touches it takes memory that may not be there.
+    pub(crate) furnished: u64,
+    /// Completes it before anybody else can see it, being told which participant its maker is.
+    pub(crate) init: &'a dyn Fn(NonNull<u8>, u32),
+}
+
+impl Spec<'_> {
+    fn is_sparse(&self) -> bool {
+        self.furnished < self.bytes
+    }
+}
+
+/// Makes an object in the memory of this process, for those whom a handle is sent to.
+pub(crate) fn allocate(spec: &Spec<'_>) -> Result<Shared> {
+    let bytes = spec.bytes;
+    if bytes > LARGE || spec.is_sparse() {
+        return allocate_alone(spec);
     }
     let _gate = registry::gate();
     let granules = granules_for(bytes).ok_or_else(|| too_large(bytes))?;
-    let request = Request { granules, furnished: u64::MAX, kind };
+    let request = Request::new(granules, spec);
     for segment in registry::arenas() {
-        if let Some(place) = segment.take(&request, &init)? {
+        if let Some(place) = segment.take(&request)? {
             return Ok(Shared::first(segment, place));
         }
     }
     let segment = Segment::create(Geometry::ARENA, ARENA_SIZE)?;
     registry::add_arena(&segment);
-    let place = segment.take(&request, &init)?.ok_or_else(|| too_large(bytes))?;
+    let place = segment.take(&request)?.ok_or_else(|| too_large(bytes))?;
     Ok(Shared::first(segment, place))
-}
-
-/// Makes an object of `total` zeroed bytes, of which only the first `furnished` have memory behind
-/// them, in a segment of its own. The rest is address space: no byte of it may be touched before
-/// [`Shared::furnish`] gave it its pages, as whoever touches it takes memory that may not be there.
-pub(crate) fn allocate_sparse(
-    furnished: u64,
-    total: u64,
-    kind: Kind,
-    init: impl Fn(NonNull<u8>, u32),
-) -> Result<Shared> {
-    allocate_alone(total, furnished, kind, init)
 }
 
 /// Makes an object in a segment of its own.
-fn allocate_alone(
-    bytes: u64,
-    furnished: u64,
-    kind: Kind,
-    init: impl Fn(NonNull<u8>, u32),
-) -> Result<Shared> {
+fn allocate_alone(spec: &Spec<'_>) -> Result<Shared> {
     let _gate = registry::gate();
-    let geometry = Geometry::of_one(bytes).ok_or_else(|| too_large(bytes))?;
-    let granules = geometry.granules(bytes);
+    let geometry = Geometry::of_one(spec.bytes).ok_or_else(|| too_large(spec.bytes))?;
+    let granules = geometry.granules(spec.bytes);
     let segment = Segment::create(geometry, geometry.bytes(granules))?;
     registry::add(&segment);
-    let request = Request { granules, furnished, kind };
-    let place = segment.take(&request, &init)?.ok_or_else(|| too_large(bytes))?;
-    Ok(Shared::first(segment, place))
+    let place = segment.take(&Request::new(granules, spec))?;
+    Ok(Shared::first(segment, place.ok_or_else(|| too_large(spec.bytes))?))
 }
 
-fn too_large(bytes: u64) -> Error {
+pub(super) fn too_large(bytes: u64) -> Error {
     let what = format!("an object of {bytes} bytes: objects end at {OBJECT_MAX}");
     Error::new(ErrorKind::Limit, what)
 }
@@ -76,12 +77,16 @@ fn corrupt(index: u32) -> Error {
 }
 
 /// What a block must be like.
-pub(super) struct Request {
+pub(super) struct Request<'a> {
     /// Its size, in granules of the segment.
-    pub(super) granules: u64,
-    /// So many of its bytes have pages from the beginning; all, if that is more than there are.
-    pub(super) furnished: u64,
-    pub(super) kind: Kind,
+    granules: u64,
+    spec: &'a Spec<'a>,
+}
+
+impl<'a> Request<'a> {
+    pub(super) fn new(granules: u64, spec: &'a Spec<'a>) -> Self {
+        Self { granules, spec }
+    }
 }
 
 /// A block that was taken, as it was found then.
@@ -93,12 +98,8 @@ pub(super) struct Place {
 
 impl Segment {
     /// Takes a block, or `None` if there is no room for it here.
-    pub(super) fn take(
-        &self,
-        request: &Request,
-        init: &impl Fn(NonNull<u8>, u32),
-    ) -> Result<Option<Place>> {
-        let (me, granules) = (self.me(), request.granules);
+    pub(super) fn take(&self, request: &Request<'_>) -> Result<Option<Place>> {
+        let (me, granules, spec) = (self.me(), request.granules, request.spec);
         let bytes = self.geometry.bytes(granules);
         for (index, block) in (0..).zip(self.blocks()) {
             let state = block.state();
@@ -129,12 +130,12 @@ impl Segment {
                 // It stays claimed: its word lies about its size.
                 return Err(corrupt(index));
             }
-            if let Err(error) = self.furnish_claimed(&place, request.furnished) {
+            if let Err(error) = self.furnish_claimed(&place, spec.furnished) {
                 self.give_back(index);
                 return Err(error);
             }
-            init(place.at, me);
-            block.open(me, request.kind as u32);
+            (spec.init)(place.at, me);
+            block.open(me, spec.kind as u32);
             return Ok(Some(place));
         }
         Ok(None)

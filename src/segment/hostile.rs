@@ -76,13 +76,10 @@ impl World {
         let (who, size, kind) = (self.who(tape.byte()), tape.number() as u64, tape.byte());
         let bytes = if size % 5 == 0 { size * 16 } else { size % 3000 };
         let furnished = if kind & 16 == 0 { u64::MAX } else { bytes / 2 };
-        let request = Request {
-            granules: who.geometry.granules(bytes),
-            furnished,
-            kind: Kind::from_number(1 + u32::from(kind) % 10).unwrap_or(Kind::Inert),
-        };
+        let kind = Kind::from_number(1 + u32::from(kind) % 10).unwrap_or(Kind::Inert);
+        let spec = Spec { kind, bytes, furnished, init: &|_, _| {} };
         let _gate = registry::gate();
-        if let Ok(Some(place)) = who.take(&request, &|_, _| {})
+        if let Ok(Some(place)) = who.take(&Request::new(who.geometry.granules(bytes), &spec))
             && self.held.len() < MOST
         {
             self.held.push(Shared::first(who, place));

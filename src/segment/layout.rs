@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! 0x00000  Header              4 KiB   who made it and how; the death epoch on a line of its own
+//! 0x00200  Label               3.5 KiB  of a segment with a name: what is in it
 //! 0x01000  Participant x 1024  64 KiB  lease of number i: byte 2^60 + i of the memfd
 //! 0x11000  Block x B          192 KiB  who holds what; a page where B is 1
 //!          blocks, one after the other, in granules of 2^G bytes
@@ -21,7 +22,7 @@ use crate::shim::{AtomicU32, AtomicU64, Futex, Ordering::*};
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"multiprc");
 
 /// Changes whenever a byte in a segment changes its meaning.
-pub(super) const ABI: u32 = 2;
+pub(super) const ABI: u32 = 3;
 
 /// What the kernel gives and takes memory in.
 pub(super) const PAGE: u64 = 4096;
@@ -48,6 +49,47 @@ pub(super) struct Header {
     pub(super) entered: AtomicU32,
 }
 
+/// What a segment that strangers find by its name says of itself. Written before it has its name.
+#[repr(C)]
+pub(super) struct Label {
+    /// How much of the segment had memory from the beginning: no hole of these came by itself.
+    pub(super) furnished: AtomicU64,
+    /// How many bytes of text follow; 0 in a segment without a name.
+    length: AtomicU64,
+    text: [AtomicU64; LABEL_WORDS],
+}
+
+const LABEL_WORDS: usize = (PARTICIPANTS_AT - LABEL_AT) / size_of::<u64>() - 2;
+
+/// The longest text of a label, in bytes.
+pub(super) const LABEL_MAX: usize = LABEL_WORDS * size_of::<u64>();
+
+impl Label {
+    pub(super) fn write(&self, text: &str, furnished: u64) {
+        let bytes = text.as_bytes();
+        // Relaxed, all: published with the name.
+        for (word, bytes) in self.text.iter().zip(bytes.chunks(size_of::<u64>())) {
+            let mut whole = [0; size_of::<u64>()];
+            whole[..bytes.len()].copy_from_slice(bytes);
+            word.store(u64::from_le_bytes(whole), Relaxed);
+        }
+        self.furnished.store(furnished, Relaxed);
+        self.length.store(bytes.len() as u64, Relaxed);
+    }
+
+    /// The text, if there is one.
+    pub(super) fn read(&self) -> Option<String> {
+        // Relaxed, both: written before the segment had its name.
+        let length = usize::try_from(self.length.load(Relaxed)).ok()?;
+        if !(1..=LABEL_MAX).contains(&length) {
+            return None;
+        }
+        let words = self.text.iter().flat_map(|word| word.load(Relaxed).to_le_bytes());
+        String::from_utf8(words.take(length).collect()).ok()
+    }
+}
+
+pub(super) const LABEL_AT: usize = 0x200;
 pub(super) const PARTICIPANTS_AT: usize = 0x1000;
 pub(super) const BLOCKS_AT: usize =
     PARTICIPANTS_AT + PARTICIPANTS_MAX as usize * size_of::<Participant>();
@@ -75,9 +117,14 @@ impl Geometry {
 
     /// Of the segment of one object, in granules as small as can be, but no smaller than pages.
     pub(super) fn of_one(bytes: u64) -> Option<Self> {
+        Self::of_few(bytes, 1)
+    }
+
+    /// The same of some objects that go together, the largest of so many bytes.
+    pub(super) fn of_few(bytes: u64, blocks: u32) -> Option<Self> {
         let fits = |shift: &u32| bytes.div_ceil(1 << shift) <= GRANULES_MAX;
         let granule_shift = (PAGE.trailing_zeros()..=GRANULE_SHIFT_MAX).find(fits)?;
-        Some(Self { granule_shift, blocks: 1 })
+        Some(Self { granule_shift, blocks })
     }
 
     /// What the header of a segment of this size says, if it can be true.
@@ -102,9 +149,9 @@ impl Geometry {
         self.blocks
     }
 
-    /// Whether the segment is there for one object, and goes with it.
-    pub(super) fn is_of_one(self) -> bool {
-        self.blocks == 1
+    /// Whether no two objects are in one page. Then the segment goes with its objects.
+    pub(super) fn is_of_pages(self) -> bool {
+        1 << self.granule_shift >= PAGE
     }
 
     /// Where the blocks begin, and how much of the segment is not theirs.
@@ -124,7 +171,8 @@ impl Geometry {
     }
 }
 
-const _: () = assert!(size_of::<Header>() <= PARTICIPANTS_AT);
+const _: () = assert!(size_of::<Header>() <= LABEL_AT);
+const _: () = assert!(LABEL_AT + size_of::<Label>() == PARTICIPANTS_AT);
 const _: () = assert!(std::mem::offset_of!(Header, death_epoch) == 128);
 const _: () = assert!(std::mem::offset_of!(Header, entered) == 132);
 const _: () = assert!(Geometry::ARENA.data_at() == 0x41000);

@@ -4,8 +4,8 @@
 //! ([`layout`]). A process needs one fd and one mapping for all the objects in it: the fd is its
 //! lease, its access and what it makes copies of when a handle travels.
 //!
-//! Nothing here has a name. The kernel frees the memory with the last process or parcel that has
-//! it.
+//! Only what strangers are to find has a name ([`named`]). The kernel frees the memory with the last
+//! process, parcel or name that has it.
 #![allow(unsafe_code)]
 
 mod arena;
@@ -14,6 +14,8 @@ mod fork;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod hostile;
 mod layout;
+mod name;
+mod named;
 mod pages;
 mod recover;
 mod registry;
@@ -32,14 +34,18 @@ use crate::raw::participants::{PARTICIPANTS_MAX, Participant};
 use crate::raw::wait::{Fence, Terms};
 use crate::shim::{AtomicU32, Futex, Ordering::*};
 use crate::sys::clock::Deadline;
-use crate::sys::{self, barrier, holder::Holder, lease, mapping::Mapping, memfd};
+use crate::sys::{self, barrier, holder::Holder, lease, mapping::Mapping, memfd, shm};
 
-use layout::{ABI, BLOCKS_AT, Geometry, Header, MAGIC, PAGE, PARTICIPANTS_AT};
+use layout::{ABI, BLOCKS_AT, Geometry, Header, LABEL_AT, Label, MAGIC, PAGE, PARTICIPANTS_AT};
 
-pub(crate) use arena::allocate;
-pub(crate) use arena::allocate_sparse;
+pub(crate) use arena::{Spec, allocate};
 pub(crate) use courier::Courier;
 pub(crate) use fork::{before_fork, bequeath, heir_in};
+pub(crate) use name::hash;
+pub use name::{Name, ToName};
+pub(crate) use named::{
+    GUEST, NAME, Plan, Site, make_way, open, open_as_guest, open_or_make, publish,
+};
 pub(crate) use recover::recover_all;
 #[cfg(fuzzing)]
 pub(crate) use registry::forget_arenas;
@@ -74,19 +80,30 @@ struct Books {
 impl Segment {
     /// Makes a segment with room for `bytes` of blocks; pages are taken when blocks are.
     fn create(geometry: Geometry, bytes: u64) -> Result<Arc<Self>> {
+        Ok(Arc::new(Self::create_on(|size| memfd::create(c"multiproc", size), geometry, bytes, 0)?))
+    }
+
+    /// The same, on memory that `make` gives; the first numbers of participants are set aside.
+    fn create_on(
+        make: impl FnOnce(u64) -> io::Result<OwnedFd>,
+        geometry: Geometry,
+        bytes: u64,
+        reserved: u32,
+    ) -> Result<Self> {
         let what = || format!("make a segment for {bytes} bytes");
         let size = bytes
             .checked_add(geometry.data_at())
             .and_then(|size| size.checked_next_multiple_of(PAGE))
             .ok_or_else(|| Error::new(ErrorKind::Limit, what()))?;
         let length = usize::try_from(size).map_err(|_| Error::new(ErrorKind::Limit, what()))?;
-        let memory = memfd::create(c"multiproc", size).context(what)?;
+        let memory = make(size).context(what)?;
         let tables = BLOCKS_AT as u64;
         memfd::reserve(memory.as_fd(), 0, PARTICIPANTS_AT as u64 + PAGE).context(what)?;
         memfd::reserve(memory.as_fd(), tables, geometry.data_at() - tables).context(what)?;
         let mapping = map(memory.as_fd(), length).context(what)?;
         let uuid = sys::random::uuid().context(what)?;
-        let segment = Self::new(uuid, geometry, memory, mapping);
+        let mut segment = Self::new(uuid, geometry, memory, mapping);
+        segment.me = AtomicU32::new(reserved);
         let header = segment.header();
         // Relaxed, all: nobody else has the memory yet; it travels through the kernel.
         header.abi.store(ABI, Relaxed);
@@ -94,35 +111,54 @@ impl Segment {
         header.uuid[0].store(uuid as u64, Relaxed);
         header.uuid[1].store((uuid >> 64) as u64, Relaxed);
         geometry.write(header);
-        header.entered.store(1, Relaxed);
+        header.entered.store(reserved + 1, Relaxed);
         header.magic.store(MAGIC, Relaxed);
-        lease::hold(segment.memory.as_fd(), 0).context(what)?;
-        segment.entries()[0].join(std::process::id());
-        Ok(Arc::new(segment))
+        lease::hold(segment.memory.as_fd(), reserved).context(what)?;
+        let (others, me) = segment.entries().split_at(reserved as usize);
+        others.iter().for_each(Participant::reserve);
+        me[0].join(std::process::id());
+        Ok(segment)
     }
 
     /// Maps the memory behind the lease of a courier, and enters beside him.
     fn enter(courier: BorrowedFd<'_>) -> Result<Arc<Self>> {
         let what = || "map a segment that came with a handle".to_owned();
-        let size = memfd::sealed_size(courier).context(what)?;
-        let corrupt =
-            || Error::new(ErrorKind::Corrupt, "the header of a segment that was received");
-        if size < PAGE {
-            return Err(corrupt());
-        }
-        let length = usize::try_from(size).map_err(|_| corrupt())?;
+        let size = match memfd::sealed_size(courier) {
+            Ok(size) => size,
+            // What has a name cannot be sealed; then nobody else can have cut it.
+            Err(unsealed) => shm::check_private(courier).map_err(|_| unsealed).context(what)?.size,
+        };
         let memory = memfd::reopen(courier).context(what)?;
-        let mapping = map(memory.as_fd(), length).context(what)?;
-        let (uuid, geometry) = read_header(header_of(&mapping), size).ok_or_else(corrupt)?;
-        let mut segment = Self::new(uuid, geometry, memory, mapping);
-        // Until it has entered, it has nothing to leave.
-        let generation = std::mem::replace(&mut segment.generation, AtomicU32::new(0));
+        let segment = Self::visit(memory, size)?
+            .ok_or_else(|| Error::new(ErrorKind::Corrupt, "the header of a segment"))?;
         let me = segment
             .join(segment.memory.as_fd(), std::process::id())?
             .ok_or_else(courier::too_many)?;
-        segment.me = AtomicU32::new(me);
-        segment.generation = generation;
-        Ok(Arc::new(segment))
+        Ok(Arc::new(segment.as_participant(me)))
+    }
+
+    /// Maps memory of this size, without entering it; `None` if it is no segment. It has nothing to
+    /// leave then.
+    fn visit(memory: OwnedFd, size: u64) -> Result<Option<Self>> {
+        let what = || "map a segment".to_owned();
+        let Ok(length) = usize::try_from(size) else { return Ok(None) };
+        if size < PAGE {
+            return Ok(None);
+        }
+        let mapping = map(memory.as_fd(), length).context(what)?;
+        let Some((uuid, geometry)) = read_header(header_of(&mapping), size) else {
+            return Ok(None);
+        };
+        let mut segment = Self::new(uuid, geometry, memory, mapping);
+        segment.generation = AtomicU32::new(0);
+        Ok(Some(segment))
+    }
+
+    /// The segment as one that this process has entered, under this number.
+    fn as_participant(mut self, me: u32) -> Self {
+        self.me = AtomicU32::new(me);
+        self.generation = AtomicU32::new(sys::fork::generation());
+        self
     }
 
     /// Enters under the first number that is free, or not at all; `memory` has its lease then.
@@ -210,6 +246,11 @@ impl Segment {
 
     fn header(&self) -> &Header {
         header_of(&self.mapping)
+    }
+
+    fn label(&self) -> &Label {
+        // SAFETY: in the first page, which every mapping of a segment has, aligned; atomics.
+        unsafe { self.mapping.base().add(LABEL_AT).cast::<Label>().as_ref() }
     }
 
     /// The entries in which anybody ever was, by what the header says.

@@ -2,15 +2,17 @@
 //! out is an error and not a signal, and taken back when nobody needs them.
 #![allow(unsafe_code)]
 
+use std::io;
 use std::os::fd::AsFd;
 
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::raw::participants::Participant;
 use crate::raw::queue::Pages;
+use crate::shim::Ordering::Relaxed;
 use crate::sys::memfd;
 
 use super::arena::Place;
-use super::layout::{ENTRIES_A_PAGE, PAGE, PARTICIPANTS_AT};
+use super::layout::{BLOCKS_AT, ENTRIES_A_PAGE, PAGE, PARTICIPANTS_AT};
 use super::{Segment, Shared};
 
 /// From this size on, the pages of a freed block go back to the system at once.
@@ -28,6 +30,21 @@ impl Segment {
         let at = PARTICIPANTS_AT as u64 + u64::from(id) * size_of::<Participant>() as u64;
         memfd::reserve(self.memory.as_fd(), at, PAGE)
             .context(|| "take memory for more participants of a segment".to_owned())
+    }
+
+    /// Gives pages to what had them when the segment was made, where holes were cut into it, as its
+    /// file has so much memory.
+    pub(super) fn furnish_again(&self, memory: u64) -> io::Result<()> {
+        let tables = BLOCKS_AT as u64;
+        let first = PARTICIPANTS_AT as u64 + PAGE;
+        // Relaxed: written before the segment had its name.
+        let furnished = self.label().furnished.load(Relaxed).min(self.mapping.len() as u64);
+        let end = furnished.max(self.geometry.data_at());
+        if memory < first + (end - tables) {
+            memfd::reserve(self.memory.as_fd(), 0, first)?;
+            memfd::reserve(self.memory.as_fd(), tables, end - tables)?;
+        }
+        Ok(())
     }
 
     /// Gives a claimed block the pages that it begins with. What has pages is zero.
@@ -50,7 +67,7 @@ impl Segment {
         {
             return true;
         }
-        if self.geometry.is_of_one() {
+        if self.geometry.is_of_pages() {
             // Zeros in the place of holes would take memory.
             return false;
         }
@@ -97,7 +114,7 @@ impl Segment {
 
     /// Whether a free block has no pages, and so is all zeros; else its next user zeroes it.
     fn gives_pages_back(&self, place: &Place) -> bool {
-        self.geometry.is_of_one() || place.length >= PAGES_BACK_FROM
+        self.geometry.is_of_pages() || place.length >= PAGES_BACK_FROM
     }
 
     /// Where in the memfd a block begins.

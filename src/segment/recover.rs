@@ -16,7 +16,7 @@ use crate::raw::ranges::Ranges;
 use crate::raw::rwlock::RwLock;
 use crate::raw::semaphore::Semaphore;
 use crate::shim::Ordering::*;
-use crate::sys::lease;
+use crate::sys::{lease, shm};
 
 use super::arena::Place;
 use super::{Segment, registry};
@@ -70,7 +70,8 @@ impl Segment {
 
     /// Gives back what a claimed corpse held, takes over whom it was reaping, and frees its entry.
     fn bury(&self, id: u32, entry: &Participant, reap: &Reap) {
-        self.sweep(id, true);
+        // A name that was taken away has closed what it had; only who lived can have died.
+        self.sweep(id, !reap.is_of_reserved());
         // Bounded: every claim makes one reaper less of those that are dead. The corpses are below
         // the mark as it is now: the dead reaper saw them there.
         for (other, entry) in (0..).zip(self.participants()) {
@@ -90,7 +91,16 @@ impl Segment {
 
     /// Whether the kernel says that this participant is no more. When in doubt, it lives.
     fn is_dead(&self, id: u32) -> bool {
-        id != self.me() && matches!(lease::is_held_elsewhere(self.memory.as_fd(), id), Ok(false))
+        let is_reserved =
+            self.participants().get(id as usize).is_some_and(Participant::is_reserved);
+        let memory = self.memory.as_fd();
+        let lives = if is_reserved {
+            // As long as somebody can find the segment, and come.
+            shm::is_named(memory)
+        } else {
+            lease::is_held_elsewhere(memory, id)
+        };
+        id != self.me() && matches!(lives, Ok(false))
     }
 
     /// Gives back all that participant `id` holds: as left behind if he died, else as closed.

@@ -1,10 +1,11 @@
 //! The segments of this process: each is mapped once, however many handles stand on it.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::shim::lock;
+use crate::sys::memfd;
 
 use super::{Courier, Segment};
 
@@ -36,6 +37,14 @@ pub(super) fn shut_gate() -> RwLockWriteGuard<'static, ()> {
 pub(super) fn all() -> Vec<Arc<Segment>> {
     let _gate = gate();
     lock(&SEGMENTS).iter().filter_map(Weak::upgrade).collect()
+}
+
+/// The segment of this memory, if this process is in it.
+pub(super) fn of_memory(memory: BorrowedFd<'_>) -> Option<Arc<Segment>> {
+    let is_it = |segment: &Arc<Segment>| {
+        segment.is_ours() && memfd::is_same(segment.memory.as_fd(), memory).unwrap_or(false)
+    };
+    all().into_iter().find(is_it)
 }
 
 pub(super) fn add(segment: &Arc<Segment>) {

@@ -14,8 +14,12 @@ use crate::process::Process;
 use crate::raw::kind::Kind;
 use crate::transfer::cargo;
 
+fn inert(bytes: u64, furnished: u64) -> Spec<'static> {
+    Spec { kind: Kind::Inert, bytes, furnished, init: &|_, _| {} }
+}
+
 fn object(bytes: u64) -> Shared {
-    allocate(bytes, Kind::Inert, |_, _| {}).unwrap()
+    allocate(&inert(bytes, u64::MAX)).unwrap()
 }
 
 /// A segment of one's own, as other tests use the common arena at the same time.
@@ -257,13 +261,13 @@ fn scribbled_sizes_are_corrupt_and_never_out_of_range() {
 #[test]
 fn an_object_beyond_the_largest_block_is_an_error() {
     for bytes in [OBJECT_MAX + 1, u64::MAX] {
-        let error = allocate(bytes, Kind::Inert, |_, _| {}).unwrap_err();
+        let error = allocate(&inert(bytes, u64::MAX)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Limit);
         assert!(error.to_string().ends_with("objects end at 281474959933440"), "{error}");
     }
     // More than there is memory, and more than there are addresses.
     for bytes in [1 << 46, OBJECT_MAX] {
-        let error = allocate(bytes, Kind::Inert, |_, _| {}).unwrap_err();
+        let error = allocate(&inert(bytes, u64::MAX)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Memory, "{error}");
     }
 }
@@ -452,12 +456,9 @@ fn more_pages_than_there_is_memory_are_an_error() {
 
 /// Takes the one block of a segment.
 fn take_sparse(segment: &Arc<Segment>) -> Shared {
-    let request = Request {
-        granules: segment.geometry.granules(64 * GIB),
-        furnished: 10_000,
-        kind: Kind::Inert,
-    };
-    Shared::first(Arc::clone(segment), segment.take(&request, &|_, _| {}).unwrap().unwrap())
+    let spec = inert(64 * GIB, 10_000);
+    let request = Request::new(segment.geometry.granules(64 * GIB), &spec);
+    Shared::first(Arc::clone(segment), segment.take(&request).unwrap().unwrap())
 }
 
 #[test]

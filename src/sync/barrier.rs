@@ -8,9 +8,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::error::{BarrierError, Error, ErrorKind, Result};
 use crate::raw;
 use crate::raw::barrier::{Failure, PARTIES_MAX, Party};
+use crate::segment::{Name, Shared, Site, ToName};
 use crate::sys::clock::Deadline;
 use crate::transfer::identity::fingerprint;
 
+use super::named::{self, Nameable};
 use super::object::Object;
 
 /// Where a fixed number of threads, of any processes, wait until all of them are there.
@@ -82,6 +84,37 @@ impl BarrierWait {
     }
 }
 
+impl Nameable for Barrier {
+    type Seed = usize;
+
+    fn label(_name: &Name) -> String {
+        "Barrier".to_owned()
+    }
+
+    fn make_at(site: &Site<'_>, parties: &usize) -> Result<Self> {
+        let parties = u32::try_from(*parties).unwrap_or(u32::MAX);
+        if !(1..=PARTIES_MAX).contains(&parties) {
+            let what = format!("a barrier for {parties} parties: from 1 to {PARTIES_MAX}");
+            return Err(Error::new(ErrorKind::Limit, what));
+        }
+        let prepare = |barrier: &raw::barrier::Barrier| barrier.prepare(parties);
+        Ok(Self { object: Object::make(site, Self::fingerprint(), prepare)?, parties })
+    }
+
+    fn found_in(shared: Shared) -> Result<Self> {
+        Self::on(Object::on(shared, Self::fingerprint())?)
+    }
+
+    fn check(&self, name: &Name, parties: &usize) -> Result<()> {
+        if self.parties as usize == *parties {
+            return Ok(());
+        }
+        let (found, name) = (self.parties, name.as_str());
+        let what = format!("the barrier {name:?} is for {found} parties, and not for {parties}");
+        Err(Error::new(ErrorKind::Mismatch, what))
+    }
+}
+
 impl Barrier {
     /// Makes a barrier for so many parties. It takes about 8 KiB of shared memory.
     ///
@@ -89,17 +122,44 @@ impl Barrier {
     /// If there are no parties, or more than 16383; if there is no shared memory left, or no file
     /// descriptor for it.
     pub fn new(parties: usize) -> Result<Self> {
-        let parties = u32::try_from(parties).unwrap_or(u32::MAX);
-        if !(1..=PARTIES_MAX).contains(&parties) {
-            let what = format!("a barrier for {parties} parties: from 1 to {PARTIES_MAX}");
-            return Err(Error::new(ErrorKind::Limit, what));
-        }
-        let prepare = |barrier: &raw::barrier::Barrier| barrier.prepare(parties);
-        Ok(Self { object: Object::make(Self::fingerprint(), prepare)?, parties })
+        Self::make_at(&Site::Anywhere, &parties)
+    }
+
+    /// Makes a barrier that other programs find by its name. See [`Name`](crate::Name) for how long
+    /// it stays.
+    ///
+    /// # Errors
+    /// [`Exists`](ErrorKind::Exists) if something has the name; and as [`new`](Self::new).
+    pub fn create(name: impl ToName, parties: usize) -> Result<Self> {
+        named::create(name, &parties)
+    }
+
+    /// Opens a barrier that some program has made under this name.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) if nothing has the name, [`Mismatch`](ErrorKind::Mismatch)
+    /// if something else has it, [`Corrupt`](ErrorKind::Corrupt) if it is damaged.
+    pub fn open(name: impl ToName) -> Result<Self> {
+        named::open(name)
+    }
+
+    /// Opens a barrier of this name, or makes it if nothing has the name: of several programs that
+    /// do so at once, all have the same one.
+    ///
+    /// # Errors
+    /// `Mismatch` also if it is one for another number of parties; and as [`open`](Self::open) and
+    /// [`new`](Self::new).
+    pub fn open_or_create(name: impl ToName, parties: usize) -> Result<Self> {
+        named::open_or_create(name, &parties)
     }
 
     fn fingerprint() -> u64 {
         fingerprint::<Self, ()>()
+    }
+
+    fn on(object: Object<raw::barrier::Barrier>) -> Result<Self> {
+        let parties = object.machine().parties().map_err(|_| written_over())?;
+        Ok(Self { object, parties })
     }
 
     #[cfg(test)]
@@ -263,10 +323,7 @@ impl<'de> Deserialize<'de> for Barrier {
     /// # Errors
     /// Outside the arguments and results of processes and the messages of connections.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let object: Object<raw::barrier::Barrier> =
-            Object::unpack(deserializer, Self::fingerprint())?;
-        let parties = object.machine().parties();
-        let parties = parties.map_err(|_| serde::de::Error::custom(written_over()))?;
-        Ok(Self { object, parties })
+        let object = Object::unpack(deserializer, Self::fingerprint())?;
+        Self::on(object).map_err(serde::de::Error::custom)
     }
 }

@@ -8,10 +8,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::error::{Error, ErrorKind, LockError, Result};
 use crate::raw::Corrupt;
 use crate::raw::condition::{Condition as Machine, Enlisted, Full, Signal, WAITERS_MAX};
+use crate::segment::Site;
 use crate::sys::clock::Deadline;
 use crate::transfer::identity::fingerprint;
 
 use super::guard::Guard;
+use super::named::named_verbs;
 use super::object::Object;
 
 /// A place where threads of several processes wait until something has changed that a lock guards.
@@ -59,13 +61,19 @@ pub struct Condition {
     object: Object<Machine>,
 }
 
+named_verbs!(Condition, "a condition");
+
 impl Condition {
     /// Makes a condition for which nobody waits. It takes 5 KiB of shared memory.
     ///
     /// # Errors
     /// If there is no shared memory left, or no file descriptor for it.
     pub fn new() -> Result<Self> {
-        Ok(Self { object: Object::make(Self::fingerprint(), |_| ())? })
+        Self::make_at(&Site::Anywhere)
+    }
+
+    fn make_at(site: &Site<'_>) -> Result<Self> {
+        Ok(Self { object: Object::make(site, Self::fingerprint(), |_| ())? })
     }
 
     fn fingerprint() -> u64 {

@@ -8,9 +8,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::error::Result;
 use crate::raw;
 use crate::raw::wait::Waited;
+use crate::segment::Site;
 use crate::sys::clock::Deadline;
 use crate::transfer::identity::fingerprint;
 
+use super::named::named_verbs;
 use super::object::Object;
 
 /// A flag that processes and their threads set, clear and wait for.
@@ -48,13 +50,19 @@ pub struct Event {
     object: Object<raw::event::Event>,
 }
 
+named_verbs!(Event, "an event");
+
 impl Event {
     /// Makes an event, which is not set. It takes 128 bytes of shared memory.
     ///
     /// # Errors
     /// If there is no shared memory left, or no file descriptor for it.
     pub fn new() -> Result<Self> {
-        Ok(Self { object: Object::make(Self::fingerprint(), |_| ())? })
+        Self::make_at(&Site::Anywhere)
+    }
+
+    fn make_at(site: &Site<'_>) -> Result<Self> {
+        Ok(Self { object: Object::make(site, Self::fingerprint(), |_| ())? })
     }
 
     fn fingerprint() -> u64 {

@@ -9,6 +9,7 @@ pub(crate) mod guard;
 #[cfg(test)]
 pub(crate) mod hostile;
 mod lock;
+pub(crate) mod named;
 pub(crate) mod object;
 pub(crate) mod owned;
 mod reentrant;
@@ -24,7 +25,7 @@ pub use guard::Guard;
 pub use lock::{Lock, LockGuard};
 pub use reentrant::{ReentrantGuard, ReentrantLock};
 pub use rwlock::{ReadGuard, RwHolders, RwLock, WriteGuard};
-pub use semaphore::{Permit, Semaphore};
+pub use semaphore::{Permit, Permits, Semaphore};
 
 use crate::segment::Segment;
 

@@ -15,7 +15,7 @@ use crate::raw::kind::Kind;
 use crate::raw::mutex::{Me, Mutex};
 use crate::raw::rwlock::RwLock;
 use crate::raw::semaphore::Semaphore;
-use crate::segment::{self, Segment, Shared};
+use crate::segment::{Segment, Shared, Site, Spec};
 use crate::shim::{AtomicU64, Ordering::Relaxed};
 use crate::sys::thread;
 use crate::transfer::cargo;
@@ -67,10 +67,29 @@ unsafe impl Machine for RwLock {
 #[repr(C)]
 struct Head<M> {
     machine: M,
-    /// Of the type of the handle. Written once.
+    /// Of the type of the handle, as its maker calls it. Written once, for those who look.
     fingerprint: AtomicU64,
     /// How many bytes of data are behind the head. Written once.
     data: AtomicU64,
+}
+
+/// How much data an object has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extent {
+    /// Its bytes.
+    pub(crate) length: u64,
+    /// Only the first so many of them have memory from the beginning, where that is less than all.
+    pub(crate) furnished: u64,
+}
+
+impl Extent {
+    /// No data.
+    pub(crate) const NONE: Self = Self::of(0);
+
+    /// So many bytes, which all have memory.
+    pub(crate) const fn of(length: u64) -> Self {
+        Self { length, furnished: u64::MAX }
+    }
 }
 
 /// A handle of one shared object, which begins with a machine and may have data behind it.
@@ -80,6 +99,7 @@ pub(crate) struct Object<M> {
     machine: NonNull<M>,
     data: NonNull<u8>,
     length: u64,
+    /// Of the type of this handle, as this program calls it.
     fingerprint: u64,
     _machine: PhantomData<M>,
 }
@@ -111,18 +131,18 @@ impl<M: Machine> Object<M> {
     pub(crate) const DATA_AT: u64 = (size_of::<Head<M>>() as u64).next_multiple_of(M::LINE);
 
     /// Makes an object without data. `init` completes it before anybody sees it.
-    pub(crate) fn make(fingerprint: u64, init: impl Fn(&M)) -> Result<Self> {
-        Self::make_with(fingerprint, 0, u64::MAX, |machine, _| init(machine))
+    pub(crate) fn make(site: &Site<'_>, fingerprint: u64, init: impl Fn(&M)) -> Result<Self> {
+        Self::make_with(site, fingerprint, Extent::NONE, |machine, _| init(machine))
     }
 
-    /// Makes an object with `length` bytes of data, which are zeros; only the first `furnished` of
-    /// them have memory of their own, where that is less than all.
+    /// Makes an object with data, which is zeros. `init` completes it before anybody sees it.
     pub(crate) fn make_with(
+        site: &Site<'_>,
         fingerprint: u64,
-        length: u64,
-        furnished: u64,
+        extent: Extent,
         init: impl Fn(&M, NonNull<u8>),
     ) -> Result<Self> {
+        let Extent { length, furnished } = extent;
         let too_long = || Error::new(ErrorKind::Limit, format!("an object of {length} bytes"));
         let total = length.checked_add(Self::DATA_AT).ok_or_else(too_long)?;
         let start = |at: NonNull<u8>, _me| {
@@ -135,17 +155,13 @@ impl<M: Machine> Object<M> {
             // SAFETY: the data begins within the block, or at its end.
             init(&head.machine, unsafe { at.add(Self::DATA_AT as usize) });
         };
-        let shared = if furnished < length {
-            let furnished = Self::DATA_AT + furnished;
-            segment::allocate_sparse(furnished, total, M::KIND, start)?
-        } else {
-            segment::allocate(total, M::KIND, start)?
-        };
-        Self::on(shared)
+        let furnished = furnished.saturating_add(Self::DATA_AT);
+        let spec = Spec { kind: M::KIND, bytes: total, furnished, init: &start };
+        Self::on(site.make(&spec, |_| Ok(()))?, fingerprint)
     }
 
-    /// The object in a block.
-    fn on(shared: Shared) -> Result<Self> {
+    /// The object in a block, which is one of a type with this fingerprint.
+    pub(crate) fn on(shared: Shared, fingerprint: u64) -> Result<Self> {
         let corrupt = || Error::new(ErrorKind::Corrupt, "a lock or value that is none");
         if !shared.is(M::KIND) || shared.len() < Self::DATA_AT {
             return Err(corrupt());
@@ -153,9 +169,8 @@ impl<M: Machine> Object<M> {
         // SAFETY: long enough (checked above), and a block of this kind begins with a head, which
         // is atomics.
         let head = unsafe { shared.get::<Head<M>>() };
-        // Relaxed, both: written before the block was opened, and read once.
+        // Relaxed: written before the block was opened, and read once.
         let length = head.data.load(Relaxed);
-        let fingerprint = head.fingerprint.load(Relaxed);
         if shared.len() - Self::DATA_AT < length {
             return Err(corrupt());
         }
@@ -249,8 +264,8 @@ impl<M: Machine> Object<M> {
     }
 
     fn arrive(ticket: &Ticket, fingerprint: u64) -> Result<Self> {
-        let object = Self::on(cargo::take_block(ticket.block)?.shared)?;
-        if ticket.fingerprint != fingerprint || object.fingerprint != fingerprint {
+        let object = Self::on(cargo::take_block(ticket.block)?.shared, fingerprint)?;
+        if ticket.fingerprint != fingerprint {
             let what = "a lock or value was sent as one of another type";
             return Err(Error::new(ErrorKind::Codec, what));
         }

@@ -8,11 +8,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, ErrorKind, LockError, Result};
 use crate::raw::mutex::{Leaving, Legacy, Mutex, Refusal};
+use crate::segment::Site;
 use crate::sys::clock::Deadline;
 use crate::transfer::identity::fingerprint;
 
 use super::Holder;
 use super::guard::{Guard, sealed::Sealed};
+use super::named::named_verbs;
 use super::object::Object;
 use super::owned::{self, Claim, Patience};
 
@@ -53,13 +55,19 @@ pub struct ReentrantGuard<'a> {
     _stays: PhantomData<*const ()>,
 }
 
+named_verbs!(ReentrantLock, "a lock");
+
 impl ReentrantLock {
     /// Makes a lock, which is free. It takes 256 bytes of shared memory.
     ///
     /// # Errors
     /// If there is no shared memory left, or no file descriptor for it.
     pub fn new() -> Result<Self> {
-        Ok(Self { object: Object::make(Self::fingerprint(), |_| ())? })
+        Self::make_at(&Site::Anywhere)
+    }
+
+    fn make_at(site: &Site<'_>) -> Result<Self> {
+        Ok(Self { object: Object::make(site, Self::fingerprint(), |_| ())? })
     }
 
     fn fingerprint() -> u64 {

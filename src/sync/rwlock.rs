@@ -9,10 +9,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::error::{LockError, Result};
 use crate::raw::mutex::{Legacy, Refusal};
 use crate::raw::rwlock as raw;
+use crate::segment::Site;
 use crate::sys::clock::Deadline;
 use crate::transfer::identity::fingerprint;
 
 use super::Holder;
+use super::named::named_verbs;
 use super::object::Object;
 use super::owned::{self, Claim, Patience};
 
@@ -107,13 +109,19 @@ pub enum RwHolders {
     Writer(Holder),
 }
 
+named_verbs!(RwLock, "a lock");
+
 impl RwLock {
     /// Makes a lock, which is free. It takes 4352 bytes of shared memory.
     ///
     /// # Errors
     /// If there is no shared memory left, or no file descriptor for it.
     pub fn new() -> Result<Self> {
-        Ok(Self { object: Object::make(Self::fingerprint(), |_| ())? })
+        Self::make_at(&Site::Anywhere)
+    }
+
+    fn make_at(site: &Site<'_>) -> Result<Self> {
+        Ok(Self { object: Object::make(site, Self::fingerprint(), |_| ())? })
     }
 
     fn fingerprint() -> u64 {

@@ -9,11 +9,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::semaphore::{self as raw, Manner, PERMITS_MAX, Plan, Refusal};
 use crate::raw::wait::Waited;
+use crate::segment::{Name, Shared, Site, ToName};
 use crate::sys::clock::Deadline;
 use crate::transfer::cargo;
 use crate::transfer::identity::fingerprint;
 
 use super::Holder;
+use super::named::{self, Nameable};
 use super::object::Object;
 use super::owned::{self, Patience};
 
@@ -76,6 +78,65 @@ pub struct Permit<'a> {
     _stays: PhantomData<*const ()>,
 }
 
+/// How many permits a semaphore is made with, and whose they are: see [`Semaphore`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permits {
+    /// As of [`Semaphore::new`].
+    Owned(u32),
+    /// As of [`Semaphore::bounded`].
+    Bounded(u32),
+    /// As of [`Semaphore::unowned`].
+    Unowned(u32),
+}
+
+impl From<u32> for Permits {
+    fn from(permits: u32) -> Self {
+        Self::Owned(permits)
+    }
+}
+
+impl Permits {
+    fn plan(self) -> Plan {
+        let (manner, permits) = match self {
+            Self::Owned(permits) => (Manner::Owned, permits),
+            Self::Bounded(permits) => (Manner::Bounded, permits),
+            Self::Unowned(permits) => (Manner::Unowned, permits),
+        };
+        Plan { manner, permits }
+    }
+}
+
+impl Nameable for Semaphore {
+    type Seed = Permits;
+
+    fn label(_name: &Name) -> String {
+        "Semaphore".to_owned()
+    }
+
+    fn make_at(site: &Site<'_>, permits: &Permits) -> Result<Self> {
+        let plan = permits.plan();
+        if plan.permits > PERMITS_MAX {
+            return Err(too_many());
+        }
+        let prepare = |it: &raw::Semaphore| it.prepare(plan);
+        Ok(Self { object: Object::make(site, Self::fingerprint(), prepare)?, plan })
+    }
+
+    fn found_in(shared: Shared) -> Result<Self> {
+        Self::on(Object::on(shared, Self::fingerprint())?)
+    }
+
+    fn check(&self, name: &Name, permits: &Permits) -> Result<()> {
+        let (found, wanted) = (self.plan, permits.plan());
+        if found == wanted {
+            return Ok(());
+        }
+        let name = name.as_str();
+        let what = format!("the semaphore {name:?} was made as {found:?}, and not as {wanted:?}");
+        Err(Error::new(ErrorKind::Mismatch, what))
+    }
+}
+
 impl Semaphore {
     /// Makes a semaphore with so many permits, and any number more: who calls
     /// [`release`](Self::release) without having a permit adds one.
@@ -96,7 +157,7 @@ impl Semaphore {
     /// [`Limit`](ErrorKind::Limit) if there are more than 2^23 - 1 permits; and if there is no
     /// shared memory left, or no file descriptor for it.
     pub fn new(permits: u32) -> Result<Self> {
-        Self::make(Manner::Owned, permits)
+        Self::make_at(&Site::Anywhere, &Permits::Owned(permits))
     }
 
     /// Makes a semaphore that never has more than so many permits: who calls
@@ -106,7 +167,7 @@ impl Semaphore {
     /// As [`new`](Self::new).
     #[doc(alias = "BoundedSemaphore")]
     pub fn bounded(permits: u32) -> Result<Self> {
-        Self::make(Manner::Bounded, permits)
+        Self::make_at(&Site::Anywhere, &Permits::Bounded(permits))
     }
 
     /// Makes a semaphore whose permits belong to nobody, so that one process can acquire them and
@@ -136,20 +197,45 @@ impl Semaphore {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn unowned(permits: u32) -> Result<Self> {
-        Self::make(Manner::Unowned, permits)
+        Self::make_at(&Site::Anywhere, &Permits::Unowned(permits))
     }
 
-    fn make(manner: Manner, permits: u32) -> Result<Self> {
-        if permits > PERMITS_MAX {
-            return Err(too_many());
-        }
-        let plan = Plan { manner, permits };
-        let object = Object::make(Self::fingerprint(), |it: &raw::Semaphore| it.prepare(plan))?;
-        Ok(Self { object, plan })
+    /// Makes a semaphore that other programs find by its name. See [`Name`](crate::Name) for how
+    /// long it stays. A number is one of owned permits, as of [`new`](Self::new).
+    ///
+    /// # Errors
+    /// [`Exists`](ErrorKind::Exists) if something has the name; and as [`new`](Self::new).
+    pub fn create(name: impl ToName, permits: impl Into<Permits>) -> Result<Self> {
+        named::create(name, &permits.into())
+    }
+
+    /// Opens a semaphore that some program has made under this name.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) if nothing has the name, [`Mismatch`](ErrorKind::Mismatch)
+    /// if something else has it, [`Corrupt`](ErrorKind::Corrupt) if it is damaged.
+    pub fn open(name: impl ToName) -> Result<Self> {
+        named::open(name)
+    }
+
+    /// Opens a semaphore of this name, or makes it if nothing has the name: of several programs
+    /// that do so at once, all have the same one.
+    ///
+    /// # Errors
+    /// `Mismatch` also if it is made for other permits; and as [`open`](Self::open) and
+    /// [`new`](Self::new).
+    pub fn open_or_create(name: impl ToName, permits: impl Into<Permits>) -> Result<Self> {
+        named::open_or_create(name, &permits.into())
     }
 
     fn fingerprint() -> u64 {
         fingerprint::<Self, ()>()
+    }
+
+    fn on(object: Object<raw::Semaphore>) -> Result<Self> {
+        let corrupt = |_| Error::new(ErrorKind::Corrupt, "a semaphore of no known manner");
+        let plan = object.machine().plan().map_err(corrupt)?;
+        Ok(Self { object, plan })
     }
 
     /// Takes a permit, waiting for it as long as it takes.
@@ -321,12 +407,7 @@ impl<'de> Deserialize<'de> for Semaphore {
     /// # Errors
     /// Outside the arguments and results of processes and the messages of connections.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let object: Object<raw::Semaphore> = Object::unpack(deserializer, Self::fingerprint())?;
-        let corrupt = |_| {
-            let error = Error::new(ErrorKind::Corrupt, "a semaphore of no known manner");
-            cargo::not_unpacked(error, serde::de::Error::custom)
-        };
-        let plan = object.machine().plan().map_err(corrupt)?;
-        Ok(Self { object, plan })
+        let object = Object::unpack(deserializer, Self::fingerprint())?;
+        Self::on(object).map_err(|error| cargo::not_unpacked(error, serde::de::Error::custom))
     }
 }

@@ -17,22 +17,40 @@ const BASE: i64 = 1 << 60;
 ///
 /// True if it is ours now; false if another description holds it.
 pub(crate) fn hold(memory: BorrowedFd<'_>, index: u32) -> io::Result<bool> {
-    match fcntl(memory, FcntlArg::F_OFD_SETLK(&byte(index, libc::F_WRLCK))) {
+    lock(memory, &range(index, 1, libc::F_WRLCK))
+}
+
+/// Takes the leases on the first `count` bytes at once, if nobody else holds any of them.
+pub(crate) fn hold_all(memory: BorrowedFd<'_>, count: u32) -> io::Result<bool> {
+    lock(memory, &range(0, count, libc::F_WRLCK))
+}
+
+/// Whether a description *other* than the one behind `memory` holds any of the first `count`
+/// leases.
+pub(crate) fn is_any_held_elsewhere(memory: BorrowedFd<'_>, count: u32) -> io::Result<bool> {
+    is_locked_elsewhere(memory, range(0, count, libc::F_WRLCK))
+}
+
+/// Gives the lease on byte `index` back.
+pub(crate) fn release(memory: BorrowedFd<'_>, index: u32) -> io::Result<()> {
+    fcntl(memory, FcntlArg::F_OFD_SETLK(&range(index, 1, libc::F_UNLCK)))?;
+    Ok(())
+}
+
+/// Whether a description *other* than the one behind `memory` holds the lease on byte `index`.
+pub(crate) fn is_held_elsewhere(memory: BorrowedFd<'_>, index: u32) -> io::Result<bool> {
+    is_locked_elsewhere(memory, range(index, 1, libc::F_WRLCK))
+}
+
+fn lock(memory: BorrowedFd<'_>, bytes: &libc::flock) -> io::Result<bool> {
+    match fcntl(memory, FcntlArg::F_OFD_SETLK(bytes)) {
         Ok(_) => Ok(true),
         Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EACCES) => Ok(false),
         Err(cause) => Err(cause.into()),
     }
 }
 
-/// Gives the lease on byte `index` back.
-pub(crate) fn release(memory: BorrowedFd<'_>, index: u32) -> io::Result<()> {
-    fcntl(memory, FcntlArg::F_OFD_SETLK(&byte(index, libc::F_UNLCK)))?;
-    Ok(())
-}
-
-/// Whether a description *other* than the one behind `memory` holds the lease on byte `index`.
-pub(crate) fn is_held_elsewhere(memory: BorrowedFd<'_>, index: u32) -> io::Result<bool> {
-    let mut probe = byte(index, libc::F_WRLCK);
+fn is_locked_elsewhere(memory: BorrowedFd<'_>, mut probe: libc::flock) -> io::Result<bool> {
     // SAFETY: F_OFD_GETLK reads and writes one `struct flock`, which `probe` is.
     let done = unsafe { libc::fcntl(memory.as_raw_fd(), libc::F_OFD_GETLK, &raw mut probe) };
     if done == -1 {
@@ -41,12 +59,12 @@ pub(crate) fn is_held_elsewhere(memory: BorrowedFd<'_>, index: u32) -> io::Resul
     Ok(i32::from(probe.l_type) != libc::F_UNLCK)
 }
 
-fn byte(index: u32, kind: i32) -> libc::flock {
+fn range(index: u32, count: u32, kind: i32) -> libc::flock {
     libc::flock {
         l_type: kind as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
         l_start: BASE + i64::from(index),
-        l_len: 1,
+        l_len: i64::from(count),
         l_pid: 0,
     }
 }
@@ -72,5 +90,18 @@ mod tests {
         assert!(is_held_elsewhere(mine.as_fd(), 3).unwrap());
         drop(copy);
         assert!(!is_held_elsewhere(mine.as_fd(), 3).unwrap());
+    }
+
+    #[test]
+    fn all_leases_are_taken_at_once_or_none() {
+        let mine = memfd::create(c"lease", 4096).unwrap();
+        let theirs = memfd::reopen(mine.as_fd()).unwrap();
+        assert!(hold(theirs.as_fd(), 7).unwrap());
+        assert!(!hold_all(mine.as_fd(), 8).unwrap());
+        assert!(is_any_held_elsewhere(mine.as_fd(), 8).unwrap());
+        assert!(!is_any_held_elsewhere(mine.as_fd(), 7).unwrap());
+        release(theirs.as_fd(), 7).unwrap();
+        assert!(hold_all(mine.as_fd(), 8).unwrap());
+        assert!(!hold(theirs.as_fd(), 0).unwrap() && !hold(theirs.as_fd(), 7).unwrap());
     }
 }

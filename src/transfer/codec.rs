@@ -7,7 +7,7 @@ use bytemuck::Pod;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::identity::short_name;
+use super::identity::{data_name, short_name};
 
 /// Why a codec could not do its work.
 pub type CodecError = Box<dyn std::error::Error + Send + Sync>;
@@ -64,9 +64,7 @@ pub trait Codec<T> {
     /// the size of the type.
     #[must_use]
     fn identity() -> String {
-        let (size, align) = (size_of::<T>(), align_of::<T>());
-        let (codec, name) = (short_name::<Self>(), short_name::<T>());
-        format!("{codec} {name} ({size} bytes, aligned to {align})")
+        format!("{} {}", short_name::<Self>(), data_name::<T>())
     }
 }
 
@@ -185,6 +183,15 @@ impl<T: Pod> Codec<T> for Plain {
     fn decode(bytes: &[u8]) -> Result<T, CodecError> {
         bytemuck::try_pod_read_unaligned(bytes).map_err(|cause| cause.to_string().into())
     }
+}
+
+/// How the messages lie in shared memory, as far as programs built apart must agree on it whatever
+/// they say of their types.
+pub(crate) fn layout<T, C: Codec<T>>() -> String {
+    if !C::SHAPE.is_plain() {
+        return String::new();
+    }
+    format!(" [{} bytes, aligned to {}]", size_of::<T>(), align_of::<T>())
 }
 
 #[cfg(test)]

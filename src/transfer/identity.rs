@@ -3,6 +3,8 @@
 //! Two programs that include one file have one type each, `first::jobs::Job` and
 //! `second::wire::Job`. What they can agree on is `Job`, and how large it is.
 
+use crate::segment::hash;
+
 /// Tells types and codecs apart: FNV-1a over their names, without paths, and their sizes.
 ///
 /// Within one program a handle cannot be taken for one of another type by accident, as functions
@@ -14,16 +16,15 @@ pub(crate) fn fingerprint<T, C>() -> u64 {
     hash(named.chain(sizes.iter().flat_map(|size| size.to_le_bytes())))
 }
 
-/// FNV-1a.
-pub(crate) fn hash(bytes: impl Iterator<Item = u8>) -> u64 {
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
-}
-
 /// The name of a type without the paths that differ between programs: `alloc::vec::Vec<Job>`.
 pub(crate) fn short_name<T: ?Sized>() -> String {
     pieces(std::any::type_name::<T>()).collect()
+}
+
+/// What plain data is called by programs that were built apart.
+pub(crate) fn data_name<T>() -> String {
+    let (size, align) = (size_of::<T>(), align_of::<T>());
+    format!("{} ({size} bytes, aligned to {align})", short_name::<T>())
 }
 
 /// The pieces of a type's name that stay: of each path the last segment, and what is in between.

@@ -5,6 +5,7 @@ use std::ops::Deref;
 
 use crate::error::Result;
 use crate::raw::twin::Which;
+use crate::segment::Site;
 use crate::sync::{Atomic, Integer};
 
 use super::Value;
@@ -50,7 +51,7 @@ impl<T: Integer> Value<T> {
     /// If there is no shared memory left, or no file descriptor for it.
     #[doc(alias = "RawValue")]
     pub fn atomic(value: T) -> Result<Value<T::Atomic>> {
-        Value::make(value)
+        Value::make(&Site::Anywhere, value)
     }
 }
 

@@ -4,11 +4,12 @@
 use std::ptr::NonNull;
 use std::time::Duration;
 
-use crate::error::{LockError, Result};
+use crate::error::{Error, ErrorKind, LockError, Result};
 use crate::raw::kind::Kind;
 use crate::raw::mutex::{Leaving, Legacy, Me, Mutex};
 use crate::raw::twin::{Twin, Which};
-use crate::sync::object::{Machine, Object};
+use crate::segment::Site;
+use crate::sync::object::{Extent, Machine, Object};
 use crate::sync::owned::{self, Patience};
 use crate::sync::{Data, Holder};
 use crate::sys::clock::Deadline;
@@ -55,9 +56,10 @@ impl<T> Value<T> {
     }
 
     /// Makes a value of which `bytes` are the first copy, whatever type it is to be of.
-    pub(super) fn make<B: Data>(bytes: B) -> Result<Self> {
+    pub(super) fn make<B: Data>(site: &Site<'_>, bytes: B) -> Result<Self> {
         const { assert!(size_of::<B>() == size_of::<T>() && align_of::<B>() == align_of::<T>()) };
-        let object = Object::make_with(Self::fingerprint(), Self::BYTES, u64::MAX, |_, data| {
+        let extent = Extent::of(Self::BYTES);
+        let object = Object::make_with(site, Self::fingerprint(), extent, |_, data| {
             let first = Self::copy_behind(data, Which::First).cast::<B>();
             // SAFETY: in range and aligned, see `copy`, and nobody else sees it yet.
             unsafe { first.write(bytes) };
@@ -114,7 +116,7 @@ impl<T: Data> Value<T> {
     /// # Errors
     /// If there is no shared memory left, or no file descriptor for it.
     pub fn new(value: T) -> Result<Self> {
-        Self::make(value)
+        Self::make(&Site::Anywhere, value)
     }
 
     /// Takes the mutex, for what leaves a whole value at every instruction.
@@ -327,4 +329,9 @@ impl<T: Data> Value<T> {
     ) -> Result<R, LockError<()>> {
         self.update_until(change, Some(Deadline::after(timeout)))
     }
+}
+
+#[cold]
+pub(super) fn wrong_size() -> Error {
+    Error::new(ErrorKind::Corrupt, "a value of another size than its type")
 }

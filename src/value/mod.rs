@@ -5,6 +5,7 @@ mod guard;
 #[cfg(test)]
 mod hostile;
 mod locked;
+mod named;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -131,7 +132,7 @@ impl<'de, T> Deserialize<'de> for Value<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let object = Object::unpack(deserializer, Self::fingerprint())?;
         if object.data().1 != Self::BYTES {
-            return Err(serde::de::Error::custom("a value of another size than its type"));
+            return Err(serde::de::Error::custom(locked::wrong_size()));
         }
         Ok(Self::on(object))
     }

@@ -1,0 +1,176 @@
+//! Pipes that two programs find by a name.
+//!
+//! ```text
+//! block 0: from the maker to the guest     writer: the maker     reader: the guest
+//! block 1: from the guest to the maker     writer: the guest     reader: the maker
+//! ```
+//!
+//! The guest is a participant that is set aside until somebody comes; so both its sides are claimed
+//! at once, by a lease, and whoever dies in between has either not come or dies as the guest.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::raw::lane::Role;
+use crate::segment::{self, GUEST, Name, Plan, Shared, ToName};
+use crate::transfer::codec::{Codec, Serde, layout};
+
+use super::connection::Connection;
+use super::end::End;
+use super::inlet::Inlet;
+use super::outlet::Outlet;
+use super::pipe::{Pipe, PipeBuilder, lane_spec, prepare};
+
+impl Pipe {
+    /// Makes a pipe whose other end another program finds by its name, and gives this end: it sends
+    /// `A`s and receives `B`s.
+    ///
+    /// There are two ends, and one program has each; so a pipe that lost one of them is used up.
+    /// See [`Name`] for how long it stays. Handles cannot be sent through it, as these need
+    /// sockets.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Name, Pipe};
+    ///
+    /// let name = Name::new(&format!("pipe-{}", std::process::id()))?;
+    /// let mut here = Pipe::create::<u64, String>(&name)?;
+    /// // In another program:
+    /// let mut there = Pipe::open::<String, u64>(&name)?;
+    /// here.send(7)?;
+    /// there.send(there.recv()?.to_string())?;
+    /// assert_eq!(here.recv()?, "7");
+    /// name.unlink()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Exists`](ErrorKind::Exists) if something has the name; and as [`duplex`](Self::duplex).
+    pub fn create<A, B>(name: impl ToName) -> Result<Connection<A, B>>
+    where
+        Serde: Codec<A> + Codec<B>,
+    {
+        Self::builder().create(name)
+    }
+
+    /// Opens the other end of a pipe that some program has made under this name: it sends `A`s and
+    /// receives `B`s, which are what the maker receives and sends.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) if nothing has the name, [`Exists`](ErrorKind::Exists) if
+    /// somebody else has or had that end, [`Mismatch`](ErrorKind::Mismatch) if something else has
+    /// the name or the messages are other ones, [`Corrupt`](ErrorKind::Corrupt) if it is damaged.
+    pub fn open<A, B>(name: impl ToName) -> Result<Connection<A, B>>
+    where
+        Serde: Codec<A> + Codec<B>,
+    {
+        Self::builder().open(name)
+    }
+
+    /// Opens an end of a pipe of this name: the first who does so makes it, the second has the
+    /// other end. One that is used up, as both ends were taken and no process has one any more, is
+    /// made anew.
+    ///
+    /// # Errors
+    /// `Exists` if both ends are taken; and as [`open`](Self::open) and [`create`](Self::create).
+    pub fn open_or_create<T>(name: impl ToName) -> Result<Connection<T, T>>
+    where
+        Serde: Codec<T>,
+    {
+        Self::builder().open_or_create(name)
+    }
+}
+
+impl<C> PipeBuilder<C> {
+    /// Makes a pipe whose other end another program finds. See [`Pipe::create`].
+    ///
+    /// # Errors
+    /// As [`Pipe::create`], or a capacity is out of its range.
+    pub fn create<A, B>(self, name: impl ToName) -> Result<Connection<A, B, C>>
+    where
+        C: Codec<A> + Codec<B>,
+    {
+        self.create_as(&name.to_name()?)
+    }
+
+    /// Opens the other end of a pipe. See [`Pipe::open`]. Its capacity is what the maker chose.
+    ///
+    /// # Errors
+    /// As [`Pipe::open`].
+    pub fn open<A, B>(self, name: impl ToName) -> Result<Connection<A, B, C>>
+    where
+        C: Codec<A> + Codec<B>,
+    {
+        self.open_as(&name.to_name()?)
+    }
+
+    /// Opens an end of a pipe, or makes it. See [`Pipe::open_or_create`].
+    ///
+    /// # Errors
+    /// As [`Pipe::open_or_create`].
+    pub fn open_or_create<T>(self, name: impl ToName) -> Result<Connection<T, T, C>>
+    where
+        C: Codec<T>,
+    {
+        let name = name.to_name()?;
+        let open = || match self.open_as(&name) {
+            // Used up: somebody had it, and nobody has it.
+            Err(error) if error.kind() == ErrorKind::Exists => {
+                segment::make_way(&name).map_err(|_| error)?;
+                Err(Error::new(ErrorKind::NotFound, "a pipe that was used up"))
+            }
+            opened => opened,
+        };
+        segment::open_or_make(&name, open, || self.create_as(&name))
+    }
+
+    fn create_as<A, B>(&self, name: &Name) -> Result<Connection<A, B, C>>
+    where
+        C: Codec<A> + Codec<B>,
+    {
+        let (there, here) = (self.geometry::<A>()?, self.geometry::<B>()?);
+        let to_guest = prepare(there, Some((Role::Reader, GUEST)));
+        let from_guest = prepare(here, Some((Role::Writer, GUEST)));
+        let there = lane_spec::<A>(there, &to_guest)?;
+        let here = lane_spec::<B>(here, &from_guest)?;
+        let label = label::<A, B, C>(name);
+        let plan = Plan { label: &label, specs: &[&there, &here], has_guest: true };
+        let [there, here] = segment::publish(name, &plan, |_| Ok(()))?
+            .try_into()
+            .map_err(|_| Error::new(ErrorKind::Corrupt, "a pipe without two directions"))?;
+        self.connection(there, here)
+    }
+
+    fn open_as<A, B>(&self, name: &Name) -> Result<Connection<A, B, C>>
+    where
+        C: Codec<A> + Codec<B>,
+    {
+        // As the maker sees it.
+        let [here, there] = segment::open_as_guest(name, &label::<B, A, C>(name))?;
+        self.connection(there, here)
+    }
+
+    /// The end of this process: it sends in the lane of the first, and receives in the second's.
+    fn connection<A, B>(&self, there: Shared, here: Shared) -> Result<Connection<A, B, C>>
+    where
+        C: Codec<A> + Codec<B>,
+    {
+        let how = self.fence();
+        let outlet = End::found(there, Role::Writer)?;
+        let inlet = End::found(here, Role::Reader)?;
+        Ok(Connection::new(
+            Some(Outlet::attach(outlet, None, 0, how)?),
+            Some(Inlet::attach(inlet, None, how)?),
+        ))
+    }
+}
+
+fn label<A, B, C>(name: &Name) -> String
+where
+    C: Codec<A> + Codec<B>,
+{
+    let what = format!("Pipe{}{}", layout::<A, C>(), layout::<B, C>());
+    let identity = || {
+        let (there, here) = (<C as Codec<A>>::identity(), <C as Codec<B>>::identity());
+        format!("{there} from its maker and {here} to him")
+    };
+    name.label(&what, identity)
+}

@@ -1,0 +1,188 @@
+//! What memory is called by programs that do not know each other.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::sys::shm;
+
+/// What the files of all names begin with.
+pub(super) const PREFIX: &str = "multiproc.";
+
+/// The name of an object, and how it is found or made.
+///
+/// Programs that were started apart, and may have been built apart, share a queue, a value or a
+/// lock by its name: one calls `create`, the others `open`, or all of them `open_or_create`. A
+/// `&str` is a name as well; this type is for what else can be said.
+///
+/// **Life.** A named object stays, with what is in it, until [`unlink`](Self::unlink) takes its
+/// name away; until then it can be opened, also when nobody has it any more, and also when all who
+/// had it were killed. Processes that have it when the name goes keep it. The name is a file,
+/// `/dev/shm/multiproc.NAME`, of this user alone; `rm` of it does what `unlink` does.
+///
+/// **Death.** The maker works on a file without a name, and names it last. So nobody finds an
+/// object that is half made, whenever its maker dies, and of two makers one wins.
+///
+/// # Examples
+/// ```
+/// use multiproc::{Name, Value};
+///
+/// let name = Name::new(&format!("example-{}", std::process::id()))?;
+/// let visits = Value::<u64>::open_or_create(&name, 0)?;
+/// visits.update(|visits| *visits += 1)?;
+/// // In another program, as `Value::<u64>::open("example-...")`:
+/// assert_eq!(Value::<u64>::open(&name)?.get()?, 1);
+/// name.unlink()?;
+/// assert!(Value::<u64>::open(&name).is_err());
+/// # Ok::<(), multiproc::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name {
+    text: String,
+    identity: Option<String>,
+    replaces: bool,
+}
+
+impl Name {
+    /// The longest name, in bytes.
+    pub const LENGTH_MAX: usize = 200;
+
+    /// A name: 1 to 200 letters and digits of any script, `-`, `_`, `.` and the like, but no `/`.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn new(name: &str) -> Result<Self> {
+        let is_fit = |letter: char| letter != '/' && !letter.is_control();
+        if name.is_empty() || name.len() > Self::LENGTH_MAX || !name.chars().all(is_fit) {
+            let what = format!(
+                "the name {name:?}: it must have 1 to {} bytes, and no slash or control character",
+                Self::LENGTH_MAX
+            );
+            return Err(Error::new(ErrorKind::Misuse, what));
+        }
+        Ok(Self { text: name.to_owned(), identity: None, replaces: false })
+    }
+
+    /// Says what the messages or the data of the object are, in the place of what is derived from
+    /// their type: all programs that share it must say the same. For types that differ in name and
+    /// are the same in their bytes, or the other way round: `"com.example.job 2"`.
+    #[must_use]
+    pub fn identity(mut self, identity: &str) -> Self {
+        self.identity = Some(identity.to_owned());
+        self
+    }
+
+    /// Has `create` and `open_or_create` replace an object that no living process has. Without
+    /// this, `open_or_create` goes on with what is in it, and `create` fails.
+    #[must_use]
+    pub fn replace_stale(mut self) -> Self {
+        self.replaces = true;
+        self
+    }
+
+    /// The name as it was given.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// What other programs than those of this crate call the memory, as shm_open(3) does:
+    /// `/multiproc.NAME`.
+    #[must_use]
+    pub fn os_id(&self) -> String {
+        format!("/{PREFIX}{}", self.text)
+    }
+
+    /// Takes the name away from what has it. Processes that have the object keep it; the kernel
+    /// frees its memory with the last of them. True if something had the name.
+    ///
+    /// # Errors
+    /// If the system does not let this process do it.
+    pub fn unlink(&self) -> Result<bool> {
+        shm::remove(&self.path()).context(|| format!("take the name {:?} away", self.text))
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        Path::new(shm::FOLDER).join(format!("{PREFIX}{}", self.text))
+    }
+
+    /// The name behind the file of one.
+    pub(super) fn of_path(path: &Path) -> Option<Self> {
+        Self::new(path.file_name()?.to_str()?.strip_prefix(PREFIX)?).ok()
+    }
+
+    pub(super) fn replaces(&self) -> bool {
+        self.replaces
+    }
+
+    /// What an object of this name says of itself: what it is, and of what.
+    pub(crate) fn label(&self, what: &str, derived: impl FnOnce() -> String) -> String {
+        match &self.identity {
+            Some(identity) => format!("{what} of {identity:?}"),
+            None => format!("{what} of {}", derived()),
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// FNV-1a.
+pub(crate) fn hash(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+/// What can be used as a [`Name`]: a name, or a text.
+pub trait ToName {
+    /// The name.
+    ///
+    /// # Errors
+    /// If the text is no name, see [`Name::new`].
+    fn to_name(&self) -> Result<Name>;
+}
+
+impl ToName for Name {
+    fn to_name(&self) -> Result<Name> {
+        Ok(self.clone())
+    }
+}
+
+impl ToName for str {
+    fn to_name(&self) -> Result<Name> {
+        Name::new(self)
+    }
+}
+
+impl ToName for String {
+    fn to_name(&self) -> Result<Name> {
+        Name::new(self)
+    }
+}
+
+impl<T: ToName + ?Sized> ToName for &T {
+    fn to_name(&self) -> Result<Name> {
+        (**self).to_name()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_lead_elsewhere() {
+        for bad in ["", "a/b", "../x", "/x", "a\0b", "line\n", &"x".repeat(201)] {
+            assert_eq!(Name::new(bad).unwrap_err().kind(), ErrorKind::Misuse, "{bad:?}");
+        }
+        for good in ["jobs", "..", "grüße 2", &"x".repeat(200)] {
+            let name = Name::new(good).unwrap();
+            assert_eq!(Name::of_path(&name.path()), Some(name.clone()));
+            assert_eq!(name.path().parent(), Some(Path::new(shm::FOLDER)));
+        }
+    }
+}
