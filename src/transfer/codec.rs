@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::identity::{data_name, short_name};
+use super::schema::shape;
 
 /// Why a codec could not do its work.
 pub type CodecError = Box<dyn std::error::Error + Send + Sync>;
@@ -163,6 +164,12 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Serde {
     #[inline]
     fn decode(bytes: &[u8]) -> Result<T, CodecError> {
         Self::deserialize(bytes)
+    }
+
+    /// The type as serde sees it: what it is made of, down to the names of fields; of an enum, the
+    /// names of the variants and the content of the first.
+    fn identity() -> String {
+        format!("Serde {}", shape::<T>())
     }
 }
 

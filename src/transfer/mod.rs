@@ -7,6 +7,7 @@
 pub(crate) mod cargo;
 pub(crate) mod codec;
 pub(crate) mod identity;
+mod schema;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
