@@ -30,6 +30,8 @@
 //! - [`Lock`], [`ReentrantLock`], [`RwLock`], [`Semaphore`], [`Condition`], [`Event`] and
 //!   [`Barrier`] work between processes and outlive those who have them.
 //! - A [`Value`] or an [`Array`] is plain data in shared memory, with a lock or as atomics.
+//! - A [`Segment`] is plain bytes in shared memory. It, and every other shared object, can have a
+//!   [`Name`], by which programs that do not know each other find it.
 //! - A [`Manager`] is a server process that hosts objects: a [`Dict`] and the like, or a value of
 //!   any type of yours. Functions are called with them through a [`Proxy`], from everywhere.
 //! - What is `kill`ed is gone, and nothing else: see the promises in the README.
@@ -37,8 +39,8 @@
 //! The bare verb waits, `try_` never does, `_timeout` waits for so long at the most. A failed send
 //! gives the value back. That a peer died is a value, not a panic.
 //!
-//! **Not supported**: other systems than Linux on x86-64 with glibc; programs that do not share
-//! their executable; functions from libraries loaded at run time. A participant that writes into
+//! **Not supported**: other systems than Linux on x86-64 with glibc; functions called in programs
+//! that do not share their executable; functions from libraries loaded at run time. A participant that writes into
 //! the shared memory on purpose can spoil the messages of others, but not the memory safety of
 //! their programs.
 
@@ -60,6 +62,8 @@ mod channel;
 pub mod fuzzing;
 #[cfg(not(multiproc_loom))]
 mod manager;
+#[cfg(not(multiproc_loom))]
+mod memory;
 #[cfg(not(multiproc_loom))]
 mod pool;
 #[cfg(not(multiproc_loom))]
@@ -93,6 +97,7 @@ pub use {
         CONNECTIONS_MAX, Carried, Dict, Fields, List, Manager, ManagerBuilder, ManagerClient,
         ManagerInfo, Namespace, ObjectInfo, Proxy, Set,
     },
+    memory::Segment,
     pool::{
         AsCompleted, Imap, ImapUnordered, Pool, PoolBuilder, PoolStats, Task, TaskError,
         TaskFuture, WORKERS_MAX, as_completed, wait_all, wait_any, worker_state,
@@ -105,7 +110,7 @@ pub use {
         Both, CanReceive, CanSend, End, HandleInfo, Queue, QueueBuilder, QueueInfo, QueueIter,
         QueueSlot, QueueStats, Received, Receiver, Receiving, Sender, Sending,
     },
-    segment::{Name, ToName},
+    segment::{Name, NameInfo, ToName},
     sync::{
         Atomic, Barrier, BarrierWait, Condition, Data, Event, Guard, Holder, Integer, Lock,
         LockGuard, Permit, Permits, ReadGuard, ReentrantGuard, ReentrantLock, RwHolders, RwLock,

@@ -94,6 +94,9 @@ pub(super) const PARTICIPANTS_AT: usize = 0x1000;
 pub(super) const BLOCKS_AT: usize =
     PARTICIPANTS_AT + PARTICIPANTS_MAX as usize * size_of::<Participant>();
 
+/// Where the object begins that has a segment for itself.
+pub(crate) const FIRST_AT: usize = Geometry { granule_shift: 12, blocks: 1 }.data_at() as usize;
+
 /// How many participants are in one page.
 pub(super) const ENTRIES_A_PAGE: u32 = PAGE as u32 / size_of::<Participant>() as u32;
 

@@ -4,8 +4,8 @@
 //! ([`layout`]). A process needs one fd and one mapping for all the objects in it: the fd is its
 //! lease, its access and what it makes copies of when a handle travels.
 //!
-//! Only what strangers are to find has a name ([`named`]). The kernel frees the memory with the last
-//! process, parcel or name that has it.
+//! Only what strangers are to find has a name ([`named`]). The kernel frees the memory with the
+//! last process, parcel or name that has it.
 #![allow(unsafe_code)]
 
 mod arena;
@@ -41,10 +41,12 @@ use layout::{ABI, BLOCKS_AT, Geometry, Header, LABEL_AT, Label, MAGIC, PAGE, PAR
 pub(crate) use arena::{Spec, allocate};
 pub(crate) use courier::Courier;
 pub(crate) use fork::{before_fork, bequeath, heir_in};
+pub(crate) use layout::FIRST_AT;
 pub(crate) use name::hash;
 pub use name::{Name, ToName};
+pub use named::NameInfo;
 pub(crate) use named::{
-    GUEST, NAME, Plan, Site, make_way, open, open_as_guest, open_or_make, publish,
+    GUEST, NAME, Plan, Site, clean, list, make_way, open, open_as_guest, open_or_make, publish,
 };
 pub(crate) use recover::recover_all;
 #[cfg(fuzzing)]

@@ -12,6 +12,7 @@ mod lock;
 pub(crate) mod named;
 pub(crate) mod object;
 pub(crate) mod owned;
+mod permits;
 mod reentrant;
 mod rwlock;
 mod semaphore;
@@ -23,9 +24,10 @@ pub use data::Data;
 pub use event::Event;
 pub use guard::Guard;
 pub use lock::{Lock, LockGuard};
+pub use permits::Permits;
 pub use reentrant::{ReentrantGuard, ReentrantLock};
 pub use rwlock::{ReadGuard, RwHolders, RwLock, WriteGuard};
-pub use semaphore::{Permit, Permits, Semaphore};
+pub use semaphore::{Permit, Semaphore};
 
 use crate::segment::Segment;
 

@@ -130,6 +130,9 @@ impl<M: Machine> Object<M> {
     /// Where data begins.
     pub(crate) const DATA_AT: u64 = (size_of::<Head<M>>() as u64).next_multiple_of(M::LINE);
 
+    /// Where the length of the data is.
+    pub(crate) const LENGTH_AT: usize = std::mem::offset_of!(Head<M>, data);
+
     /// Makes an object without data. `init` completes it before anybody sees it.
     pub(crate) fn make(site: &Site<'_>, fingerprint: u64, init: impl Fn(&M)) -> Result<Self> {
         Self::make_with(site, fingerprint, Extent::NONE, |machine, _| init(machine))

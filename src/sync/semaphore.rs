@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::raw::semaphore::{self as raw, Manner, PERMITS_MAX, Plan, Refusal};
+use crate::raw::semaphore::{self as raw, PERMITS_MAX, Plan, Refusal};
 use crate::raw::wait::Waited;
 use crate::segment::{Name, Shared, Site, ToName};
 use crate::sys::clock::Deadline;
@@ -18,6 +18,7 @@ use super::Holder;
 use super::named::{self, Nameable};
 use super::object::Object;
 use super::owned::{self, Patience};
+use super::permits::Permits;
 
 /// A number of permits that processes and their threads take and give back: so many can be where
 /// only so many may be.
@@ -76,34 +77,6 @@ pub struct Permit<'a> {
     /// The participant that acquired it; a whole word, as with the guards of locks.
     owner: u64,
     _stays: PhantomData<*const ()>,
-}
-
-/// How many permits a semaphore is made with, and whose they are: see [`Semaphore`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Permits {
-    /// As of [`Semaphore::new`].
-    Owned(u32),
-    /// As of [`Semaphore::bounded`].
-    Bounded(u32),
-    /// As of [`Semaphore::unowned`].
-    Unowned(u32),
-}
-
-impl From<u32> for Permits {
-    fn from(permits: u32) -> Self {
-        Self::Owned(permits)
-    }
-}
-
-impl Permits {
-    fn plan(self) -> Plan {
-        let (manner, permits) = match self {
-            Self::Owned(permits) => (Manner::Owned, permits),
-            Self::Bounded(permits) => (Manner::Bounded, permits),
-            Self::Unowned(permits) => (Manner::Unowned, permits),
-        };
-        Plan { manner, permits }
-    }
 }
 
 impl Nameable for Semaphore {

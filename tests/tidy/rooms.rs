@@ -17,6 +17,7 @@ const ROOMS: &[(&str, u8)] = &[
     ("queue", 5),
     ("sync", 5),
     ("array", 6),
+    ("memory", 6),
     ("value", 6),
     ("process", 7),
     ("manager", 8),

@@ -1,0 +1,292 @@
+//! Room 6: plain bytes in shared memory, as Python's `SharedMemory`.
+#![allow(unsafe_code)]
+
+mod bytes;
+
+use std::fmt;
+use std::ptr::NonNull;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::raw::kind::Kind;
+use crate::segment::{self, Name, NameInfo, Shared, Site, ToName};
+use crate::shim::AtomicU64;
+use crate::sync::Atomic;
+use crate::sync::named::{self, Nameable};
+use crate::sync::object::{Extent, Machine, Object};
+use crate::transfer::identity::fingerprint;
+
+use bytes::Bytes;
+
+/// Bytes in shared memory, for programs that agree on what they mean: Python's `SharedMemory`.
+///
+/// What they mean, and who changes which of them when, is nobody's business but the callers': there
+/// is no lock inside. For data with a type, a lock and an owner who may die, see
+/// [`Value`](crate::Value) and [`Array`](crate::Array). Bytes are copied by
+/// [`read`](Self::read) and [`write`](Self::write), each on its own: of what another process writes
+/// meanwhile, a copy may have a part. Integers that processes change together are
+/// [`atomic`](Self::atomic).
+///
+/// A handle is `Send`, `Sync` and `Clone`; all handles, here and in processes that one was sent to,
+/// or that opened the name, are of the same bytes.
+///
+/// **Other languages.** What is made by [`create`](Self::create) can be mapped by any program of
+/// this user under its [`os_id`](Name::os_id): the bytes begin at [`DATA_AT`](Self::DATA_AT), and
+/// their number is a little endian `u64` at [`LENGTH_AT`](Self::LENGTH_AT). Python:
+///
+/// ```text
+/// memory = SharedMemory("multiproc.frames", track=False)   # track: Python 3.13
+/// length = int.from_bytes(memory.buf[0x12010:0x12018], "little")
+/// frame = memory.buf[0x12080:0x12080 + length]
+/// ```
+///
+/// Such a program has no part in how long the memory stays, and must not cut the file: whoever has
+/// it mapped would be killed by `SIGBUS`.
+///
+/// # Examples
+/// ```
+/// use multiproc::{Process, Segment};
+///
+/// fn upper(bytes: Segment) -> multiproc::Result<()> {
+///     let mut text = vec![0; bytes.len()];
+///     bytes.read(0, &mut text)?;
+///     text.make_ascii_uppercase();
+///     bytes.write(0, &text)
+/// }
+///
+/// let bytes = Segment::new(5)?;
+/// bytes.write(0, b"hello")?;
+/// Process::spawn(upper, bytes.clone())?.join().unwrap()?;
+/// assert_eq!(bytes.to_vec(), b"HELLO");
+/// # Ok::<(), multiproc::Error>(())
+/// ```
+#[doc(alias = "SharedMemory")]
+#[derive(Clone, PartialEq, Eq)]
+pub struct Segment {
+    object: Object<Nothing>,
+}
+
+/// Of bytes, nobody keeps book.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Nothing(AtomicU64);
+
+// SAFETY: atomics alone; blocks of `Kind::Inert` may begin with anything.
+unsafe impl Machine for Nothing {
+    const KIND: Kind = Kind::Inert;
+}
+
+impl Segment {
+    /// Where the bytes begin in the file of a name. Aligned to 128.
+    pub const DATA_AT: usize = segment::FIRST_AT + Object::<Nothing>::DATA_AT as usize;
+
+    /// Where in the file their number is.
+    pub const LENGTH_AT: usize = segment::FIRST_AT + Object::<Nothing>::LENGTH_AT;
+
+    /// Makes `length` bytes, which are zeros, for whom a handle is sent to.
+    ///
+    /// # Errors
+    /// If there is no shared memory left, or no file descriptor for it.
+    pub fn new(length: usize) -> Result<Self> {
+        Self::make_at(&Site::Anywhere, &length)
+    }
+
+    /// Makes `length` bytes, which are zeros, that other programs find by their name. See [`Name`]
+    /// for how long they stay.
+    ///
+    /// # Errors
+    /// [`Exists`](ErrorKind::Exists) if something has the name; and as [`new`](Self::new).
+    #[doc(alias = "SharedMemory(create=True)")]
+    pub fn create(name: impl ToName, length: usize) -> Result<Self> {
+        named::create(name, &length)
+    }
+
+    /// Opens the bytes that some program has made under this name, as many as there are.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) if nothing has the name, [`Mismatch`](ErrorKind::Mismatch)
+    /// if something else has it, [`Corrupt`](ErrorKind::Corrupt) if it is damaged.
+    pub fn open(name: impl ToName) -> Result<Self> {
+        named::open(name)
+    }
+
+    /// Opens the bytes of this name, or makes them if nothing has the name: of several programs
+    /// that do so at once, all have the same ones.
+    ///
+    /// # Errors
+    /// `Mismatch` also if there are more or fewer; and as [`open`](Self::open) and
+    /// [`new`](Self::new).
+    pub fn open_or_create(name: impl ToName, length: usize) -> Result<Self> {
+        named::open_or_create(name, &length)
+    }
+
+    /// Everything of this user that has a name, of whatever type: see [`NameInfo`].
+    ///
+    /// # Errors
+    /// If the folder of the names cannot be read.
+    pub fn list() -> Result<Vec<NameInfo>> {
+        segment::list()
+    }
+
+    /// Takes the names away from all that no living process has, and tells which they were.
+    ///
+    /// What is in them is lost: also messages that were to wait for programs that come later. What
+    /// a living process has, stays, in whatever PID namespace that process is.
+    ///
+    /// # Errors
+    /// If the folder of the names cannot be read.
+    pub fn clean() -> Result<Vec<Name>> {
+        segment::clean()
+    }
+
+    /// How many bytes there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        // They are mapped, so their number is one of `usize`.
+        self.object.data().1 as usize
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Copies the bytes from number `at` on into a buffer.
+    ///
+    /// # Errors
+    /// [`Bounds`](ErrorKind::Bounds) if there are not so many.
+    pub fn read(&self, at: usize, into: &mut [u8]) -> Result<()> {
+        self.bytes(at, into.len())?.read(into);
+        Ok(())
+    }
+
+    /// Copies bytes to number `at` and those that follow.
+    ///
+    /// # Errors
+    /// [`Bounds`](ErrorKind::Bounds) if there are not so many.
+    pub fn write(&self, at: usize, from: &[u8]) -> Result<()> {
+        self.bytes(at, from.len())?.write(from);
+        Ok(())
+    }
+
+    /// A copy of all bytes.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut copy = vec![0; self.len()];
+        // All of them are in range.
+        let _ = self.read(0, &mut copy);
+        copy
+    }
+
+    /// The integer at number `at` and those that follow, to be changed atomically.
+    ///
+    /// # Errors
+    /// [`Bounds`](ErrorKind::Bounds) if it is not in there whole, or `at` is no multiple of its
+    /// size.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Segment;
+    /// use std::sync::atomic::{AtomicU32, Ordering};
+    ///
+    /// let bytes = Segment::new(64)?;
+    /// bytes.atomic::<AtomicU32>(8)?.fetch_add(3, Ordering::Relaxed);
+    /// assert_eq!(bytes.to_vec()[8..12], 3_u32.to_le_bytes());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    pub fn atomic<A: Atomic>(&self, at: usize) -> Result<&A> {
+        let place = self.range(at, size_of::<A>())?;
+        if !at.is_multiple_of(align_of::<A>()) {
+            let what = format!("byte {at} is no place for an integer of {} bytes", size_of::<A>());
+            return Err(Error::new(ErrorKind::Bounds, what));
+        }
+        // SAFETY: in range and, as the bytes begin at a multiple of 128, aligned; mapped as long as
+        // `self`; any bytes are an `A`, and everybody else's access is atomic too, or `unsafe`.
+        Ok(unsafe { place.cast::<A>().as_ref() })
+    }
+
+    /// The address of the first byte, in this process. It is valid as long as this handle.
+    ///
+    /// Whoever uses it makes sure that no other process or thread accesses the same bytes meanwhile
+    /// otherwise than atomically.
+    #[must_use]
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.object.data().0.as_ptr()
+    }
+
+    fn range(&self, at: usize, count: usize) -> Result<NonNull<u8>> {
+        let length = self.len();
+        if at.checked_add(count).is_none_or(|end| length < end) {
+            let what = format!("{count} bytes from number {at} on, of {length}");
+            return Err(Error::new(ErrorKind::Bounds, what));
+        }
+        // SAFETY: within the data, or at its end.
+        Ok(unsafe { self.object.data().0.add(at) })
+    }
+
+    fn bytes(&self, at: usize, count: usize) -> Result<Bytes<'_>> {
+        let first = self.range(at, count)?;
+        // SAFETY: mapped as long as `self`; whoever refers to them otherwise has promised that
+        // nobody else accesses them (`as_ptr`).
+        Ok(unsafe { Bytes::new(first, count) })
+    }
+
+    fn fingerprint() -> u64 {
+        fingerprint::<Self, ()>()
+    }
+}
+
+impl Nameable for Segment {
+    type Seed = usize;
+
+    fn label(_name: &Name) -> String {
+        "Segment".to_owned()
+    }
+
+    fn make_at(site: &Site<'_>, length: &usize) -> Result<Self> {
+        let extent = Extent::of(*length as u64);
+        let object = Object::make_with(site, Self::fingerprint(), extent, |_, _| ())?;
+        Ok(Self { object })
+    }
+
+    fn found_in(shared: Shared) -> Result<Self> {
+        Ok(Self { object: Object::on(shared, Self::fingerprint())? })
+    }
+
+    fn check(&self, name: &Name, length: &usize) -> Result<()> {
+        if self.len() == *length {
+            return Ok(());
+        }
+        let (has, name) = (self.len(), name.as_str());
+        let what = format!("the segment {name:?} has {has} bytes, and not {length}");
+        Err(Error::new(ErrorKind::Mismatch, what))
+    }
+}
+
+impl fmt::Debug for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Segment").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl Serialize for Segment {
+    /// Puts a handle of the bytes into the parcel that is being packed.
+    ///
+    /// # Errors
+    /// Outside the arguments and results of processes and the messages of connections.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.object.pack(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Segment {
+    /// Takes the handle out of the parcel that is being unpacked.
+    ///
+    /// # Errors
+    /// Outside the arguments and results of processes and the messages of connections.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self { object: Object::unpack(deserializer, Self::fingerprint())? })
+    }
+}
