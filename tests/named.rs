@@ -4,50 +4,19 @@
 //! Children that get nothing but a name are strangers to the object, as another program would be.
 
 mod common;
+#[path = "common/own.rs"]
+mod own;
 
 use std::fs::OpenOptions;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use common::{assert_killed, die, wait_until_asleep, watched};
 use multiproc::{
-    Array, Barrier, Condition, ErrorKind, Event, Lock, LockError, Name, Permits, Pipe, Plain,
-    Process, Queue, Receiver, ReentrantLock, RwLock, Semaphore, Sender, ToName, Value,
+    Array, Barrier, Condition, ErrorKind, Event, Lock, LockError, Name, Permits, Pipe, Process,
+    Queue, Receiver, ReentrantLock, RwLock, Semaphore, Sender, Value,
 };
-
-/// A name of one test, which goes with it.
-struct Own(Name);
-
-impl Own {
-    fn new(test: &str) -> Self {
-        let own = Self(Name::new(&format!("test-{test}-{}", std::process::id())).unwrap());
-        own.0.unlink().unwrap();
-        own
-    }
-
-    fn text(&self) -> String {
-        self.0.as_str().to_owned()
-    }
-
-    fn path(&self) -> String {
-        format!("/dev/shm{}", self.0.os_id())
-    }
-}
-
-impl Drop for Own {
-    fn drop(&mut self) {
-        let _ = self.0.unlink();
-    }
-}
-
-impl ToName for Own {
-    fn to_name(&self) -> multiproc::Result<Name> {
-        Ok(self.0.clone())
-    }
-}
-
-fn is_taken(own: &Own) -> bool {
-    std::path::Path::new(&own.path()).exists()
-}
+use own::Own;
 
 #[test]
 fn a_stranger_finds_a_value_by_its_name() {
@@ -76,7 +45,7 @@ fn every_lock_and_its_kin_can_have_a_name() {
         Condition::open(of("condition")).unwrap().notify_all().unwrap();
         Array::<u16>::open(of("array")).unwrap().set(2, 7).unwrap();
         let atomics = Array::<u32>::open_atomics(of("atomics")).unwrap();
-        atomics[1].fetch_add(5, std::sync::atomic::Ordering::Relaxed);
+        atomics[1].fetch_add(5, Relaxed);
         Barrier::open(of("barrier")).unwrap().wait().unwrap();
     }
     watched("every_lock_and_its_kin_can_have_a_name", || {
@@ -104,7 +73,7 @@ fn every_lock_and_its_kin_can_have_a_name() {
         semaphore.acquire().unwrap().forget();
         assert!(event.is_set());
         assert_eq!(array.get(2).unwrap(), 7);
-        assert_eq!(atomics[1].load(std::sync::atomic::Ordering::Relaxed), 7);
+        assert_eq!(atomics[1].load(Relaxed), 7);
         child.join().unwrap();
     });
 }
@@ -176,7 +145,7 @@ impl multiproc::Codec<(u32, String)> for Plainly {
 fn what_users_say_of_their_types_counts_but_for_the_layout() {
     let own = Own::new("identity");
     let name = own.0.clone().identity("com.example.celsius 1");
-    let value = Value::create(&name, 20.5_f64).unwrap();
+    let _value = Value::create(&name, 20.5_f64).unwrap();
     assert_eq!(Value::<[u32; 3]>::open(&name).unwrap_err().kind(), ErrorKind::Corrupt);
     assert_eq!(Value::<u64>::open(&name).unwrap().get().unwrap(), 20.5_f64.to_bits());
     assert_eq!(Value::<f64>::open(&own).unwrap_err().kind(), ErrorKind::Mismatch);
@@ -190,7 +159,8 @@ fn what_users_say_of_their_types_counts_but_for_the_layout() {
 fn messages_wait_for_programs_that_come_later() {
     fn put(name: String) {
         let mut jobs: Sender<String> = Queue::open(name).unwrap();
-        ["A", "B"].map(|job| jobs.send(job.to_owned()).unwrap());
+        jobs.send("A".to_owned()).unwrap();
+        jobs.send("B".to_owned()).unwrap();
         die()
     }
     fn take(name: String) -> Vec<String> {
@@ -289,34 +259,32 @@ fn what_nobody_has_is_replaced_if_that_is_asked_for() {
 
 #[test]
 fn those_who_open_what_is_replaced_have_the_one_or_the_other() {
-    fn open(name: String) -> u64 {
-        let mut opened = 0;
-        for _ in 0..200 {
+    fn open((name, opened, stop): (String, Value<AtomicU64>, Event)) {
+        while !stop.is_set() {
             match Value::<u64>::open(&name) {
                 Ok(value) => {
                     assert!(value.get().unwrap() < 1000);
-                    opened += 1;
+                    opened.fetch_add(1, Relaxed);
                 }
                 Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{error}"),
             }
         }
-        opened
     }
     watched("those_who_open_what_is_replaced_have_the_one_or_the_other", || {
         let own = Own::new("replaced");
         let fresh = own.0.clone().replace_stale();
-        drop(Value::create(&own, 0_u64).unwrap());
-        let mut children: Vec<_> =
-            (0..2).map(|_| Process::spawn(open, own.text()).unwrap()).collect();
+        let (opened, stop) = (Value::atomic(0_u64).unwrap(), Event::new().unwrap());
+        let spawn = |_| Process::spawn(open, (own.text(), opened.clone(), stop.clone())).unwrap();
+        let children: Vec<_> = (0..2).map(spawn).collect();
         let mut replaced = 0_u64;
-        while children.iter_mut().any(|child| child.is_alive()) {
+        while replaced < 100 || opened.load(Relaxed) < 100 {
             match Value::create(&fresh, replaced % 1000) {
                 Ok(_) => replaced += 1,
                 Err(error) => assert_eq!(error.kind(), ErrorKind::Exists, "{error}"),
             }
         }
-        let opened: u64 = children.into_iter().map(|child| child.join().unwrap()).sum();
-        assert!(opened > 0 && replaced > 0, "{opened} opened, {replaced} replaced");
+        stop.set().unwrap();
+        children.into_iter().for_each(|child| child.join().unwrap());
     });
 }
 
@@ -459,6 +427,6 @@ fn a_maker_that_fails_or_dies_leaves_no_name() {
     }
     let own = Own::new("failed");
     Process::spawn(fail, own.text()).unwrap().join().unwrap();
-    assert!(!is_taken(&own));
+    assert!(!own.is_taken());
     Value::create(&own, 1_u64).map(drop).unwrap();
 }

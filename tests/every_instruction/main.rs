@@ -18,6 +18,7 @@ mod conditions;
 mod janitors;
 mod locks;
 mod managers;
+mod names;
 mod objects;
 mod pipes;
 mod pools;

@@ -326,6 +326,59 @@ fn a_slow_reaper_never_reaps_the_living() {
     });
 }
 
+/// Somebody comes to the entry that was set aside for him, while the name that he found goes and a
+/// janitor looks: he is in and stays, or he is not in and what was meant for him is given back.
+#[test]
+fn a_guest_comes_or_is_buried_unborn() {
+    model("a_guest_comes_or_is_buried_unborn", 3, || {
+        let office = Office::new();
+        office.entries[0].reserve();
+        office.leases[0].store(0, Relaxed);
+        let name = Arc::new(AtomicU32::new(1));
+        let guest = {
+            let office = Arc::clone(&office);
+            thread::spawn(move || {
+                race(&office.common);
+                office.leases[0].store(1, Release);
+                race(&office.common);
+                let is_in = office.entries[0].join_reserved(0);
+                if is_in {
+                    office.work.with_mut(|work| {
+                        // SAFETY: loom checks that no janitor is at what is his.
+                        unsafe { *work += 1 }
+                    });
+                }
+                is_in
+            })
+        };
+        let janitor = {
+            let (office, name) = (Arc::clone(&office), Arc::clone(&name));
+            thread::spawn(move || {
+                race(&office.common);
+                let reap = office.entries[0].claim(0, 1, |id| {
+                    let is_reserved = office.entries[0].is_reserved();
+                    race(&office.common);
+                    if is_reserved { name.load(Acquire) == 0 } else { office.is_dead(id) }
+                });
+                let Some(reap) = reap else { return false };
+                assert!(reap.is_of_reserved());
+                office.work.with_mut(|work| {
+                    // SAFETY: as above.
+                    unsafe { *work += 1 }
+                });
+                race(&office.common);
+                office.entries[0].finish(&reap);
+                true
+            })
+        };
+        race(&office.common);
+        name.store(0, Release);
+        let (is_in, is_buried) = (guest.join().unwrap(), janitor.join().unwrap());
+        assert!(!(is_in && is_buried), "a guest who is in was buried");
+        assert_eq!(office.entries[0].is_occupied(), !is_buried);
+    });
+}
+
 /// A reaper dies after each of its steps; another finishes what it began.
 #[test]
 fn a_reaper_dies_anywhere() {
@@ -377,6 +430,7 @@ fn mutants_are_caught() {
         ("entry-changed/AcqRel", "one_corpse_two_reapers_and_an_heir"),
         ("entry-changed/Acquire", "a_slow_reaper_never_reaps_the_living"),
         ("participants-ask-first", "a_slow_reaper_never_reaps_the_living"),
+        ("participants-guest-blind", "a_guest_comes_or_is_buried_unborn"),
         ("hold-counted/Release", "a_hold_that_moves_is_not_overlooked"),
         ("hold-counted/Acquire", "a_hold_that_moves_is_not_overlooked"),
     ];
