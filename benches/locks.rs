@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use exclusion::rivals::{Exclusion, ParkingLot, ParkingLotReentrant, Pthread, RawSync, Std};
 use exclusion::signals::{self, Signal, hand_over};
-use exclusion::{Labour, Shares, alone, contended, recovery, uncontended};
+use exclusion::{Labour, Shares, alone, contended, uncontended};
 use multiproc::{Event, Lock, ReentrantLock, RwLock, Semaphore, Value};
 use support::memory::lines;
 use support::python::python;
@@ -32,9 +32,6 @@ fn main() {
     others(rounds * 3);
     counters(rounds);
     hand_overs(rounds);
-    if is_wanted(recovery::TITLE) {
-        recovery::table(rounds);
-    }
 }
 
 /// Taken and freed, in one process.

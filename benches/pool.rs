@@ -11,7 +11,7 @@ use multiproc::Pool;
 use support::peer::{all_cpus, pin};
 use support::python::python;
 use support::{Contender, Goal, Table, away, is_wanted, start};
-use tasks::{PYTHON, WORKERS, ours, parked, ready, recovery, rivals};
+use tasks::{PYTHON, WORKERS, ours, parked, ready, rivals};
 
 fn main() {
     rivals::init();
@@ -27,9 +27,6 @@ fn main() {
     iterators(rounds);
     maps(rounds);
     starts(rounds);
-    if is_wanted(recovery::TITLE) {
-        recovery::table(rounds);
-    }
 }
 
 /// Row: a pool of Python's, by the name of its method.

@@ -1,6 +1,5 @@
 //! What is done with locks: taken alone, or against others.
 
-pub(crate) mod recovery;
 pub(crate) mod rivals;
 pub(crate) mod signals;
 

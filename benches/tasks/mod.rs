@@ -3,7 +3,6 @@
 pub(crate) mod ours;
 pub(crate) mod parked;
 pub(crate) mod ready;
-pub(crate) mod recovery;
 pub(crate) mod rivals;
 
 /// Gives a pool of Python's so many tasks as a line says.

@@ -14,6 +14,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod births;
 mod conditions;
 mod janitors;
 mod locks;
@@ -24,6 +25,7 @@ mod pipes;
 mod pools;
 mod queues;
 mod semaphores;
+mod servers;
 mod sleepers;
 mod stepping;
 mod tracing;

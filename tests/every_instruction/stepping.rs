@@ -100,10 +100,16 @@ impl Cue {
 
 impl Call {
     /// Returns when the other one sleeps, and waits for what it came for.
-    pub(crate) fn make(mut self) {
+    pub(crate) fn make(self) {
+        let pid = self.2;
+        self.tell();
+        wait_until_asleep(pid);
+    }
+
+    /// Returns when the other one comes, which may have no reason to wait.
+    pub(crate) fn tell(mut self) {
         self.0.send(()).unwrap();
         self.1.recv().unwrap();
-        wait_until_asleep(self.2);
     }
 }
 
