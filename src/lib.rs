@@ -40,9 +40,9 @@
 //! gives the value back. That a peer died is a value, not a panic.
 //!
 //! **Not supported**: other systems than Linux on x86-64 with glibc; functions called in programs
-//! that do not share their executable; functions from libraries loaded at run time. A participant that writes into
-//! the shared memory on purpose can spoil the messages of others, but not the memory safety of
-//! their programs.
+//! that do not share their executable; functions from libraries loaded at run time. A participant
+//! that writes into the shared memory on purpose can spoil the messages of others, but not the
+//! memory safety of their programs.
 
 // The models are built of two rooms alone.
 #![cfg_attr(multiproc_loom, allow(dead_code, unused_imports))]
