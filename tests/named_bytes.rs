@@ -138,3 +138,20 @@ fn queues_and_pipes() {
         );
     });
 }
+
+/// A sender took rings that others use for rings that were left, opened one after the other and
+/// found each of them full, and never looked at the clock.
+#[test]
+fn a_sender_whose_queue_says_that_its_head_is_far_ahead_gives_up_in_time() {
+    watched("a_sender_whose_queue_says_that_its_head_is_far_ahead", || {
+        let own = Own::new("bytes-head");
+        drop(Queue::<u64>::create(&own, None).unwrap());
+        let file = std::fs::OpenOptions::new().write(true).open(own.path()).unwrap();
+        // The highest byte of the head's turn.
+        file.write_at(&[0xff], 0x12187).unwrap();
+        let mut queue = Queue::<u64>::open(&own).unwrap();
+        let refused = (0..1000).find_map(|n| queue.send_timeout(n, PATIENCE).err());
+        assert_eq!(refused.map(|error| error.is_timeout()), Some(true));
+        assert!(queue.try_send(1).is_err());
+    });
+}

@@ -28,6 +28,10 @@ impl<T, C> Port<T, C> {
     }
 }
 
+/// A look at a queue that grows follows so many rings at the most, each of 64 messages or more that
+/// others sent meanwhile; then it is time to look at the clock.
+const MOVES_MAX: usize = 256;
+
 impl<T, C: Codec<T>> Port<T, C> {
     /// Sends one message if it can go at once, or waits until `deadline` for room.
     #[inline]
@@ -168,8 +172,8 @@ impl<T, C: Codec<T>> Port<T, C> {
             if core.flags() & (CLOSED | NO_RECEIVERS) != 0 {
                 return Some(Err(core.disconnected(Ends::RECEIVER)));
             }
-            // Not bounded, but each move follows a ring that was found full.
-            loop {
+            // Each move follows a ring that was found full: others have filled it, or its words lie.
+            for _ in 0..MOVES_MAX {
                 match outcome_of(core.chain.push(hand)) {
                     Ok(Sent::Done) => return Some(Ok(())),
                     Ok(Sent::Full) => return None,
@@ -182,6 +186,7 @@ impl<T, C: Codec<T>> Port<T, C> {
                     Err(cause) => return Some(Err(cause)),
                 }
             }
+            None
         })
     }
 }
