@@ -64,8 +64,7 @@ impl Long {
             return Err(Error::new(ErrorKind::Corrupt, "the first frame of a long message"));
         };
         *self = Self { missing: total, flags, state: Stage::Begun, ..Self::default() };
-        let believed =
-            total <= EAGER_MAX || memfd::available().is_none_or(|available| total <= available);
+        let believed = total <= EAGER_MAX || memfd::is_available(total);
         let eager = total.min(EAGER_MAX) as usize;
         if !believed || self.bytes.try_reserve_exact(eager).is_err() {
             self.state = Stage::Skipped;

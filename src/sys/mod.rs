@@ -2,6 +2,7 @@
 //! words.
 
 pub(crate) mod barrier;
+pub(crate) mod cgroup;
 pub(crate) mod child;
 pub(crate) mod clock;
 pub(crate) mod clone;
