@@ -69,12 +69,12 @@ impl<M: Model> Search<'_, M> {
     }
 }
 
-/// Whether calls of two processes were under way at the same time.
-fn has_overlap<Op>(calls: &[Call<Op>]) -> bool {
+/// How many pairs of calls of two processes were under way at the same time.
+fn overlaps<Op>(calls: &[Call<Op>]) -> usize {
     let end = |call: &Call<Op>| call.ended.map_or(u64::MAX, |(end, _)| end);
     let overlap =
-        |a: &Call<Op>, b: &Call<Op>| a.process != b.process && a.from < end(b) && b.from < end(a);
-    calls.iter().any(|a| calls.iter().any(|b| overlap(a, b)))
+        |a: &Call<Op>, b: &Call<Op>| a.process < b.process && a.from < end(b) && b.from < end(a);
+    calls.iter().map(|a| calls.iter().filter(|b| overlap(a, b)).count()).sum()
 }
 
 /// What a number of histories came to.
@@ -84,6 +84,8 @@ pub(crate) struct Verdict {
     pub(crate) histories: usize,
     /// In how many of them calls of two processes overlap.
     pub(crate) overlapping: usize,
+    /// How many pairs of calls that is.
+    pub(crate) pairs: usize,
     /// How many are none of such an object.
     pub(crate) wrong: usize,
     /// The first of those.
@@ -94,7 +96,9 @@ impl Verdict {
     /// Looks at one more.
     pub(crate) fn add<M: Model>(&mut self, model: &M, calls: &[Call<M::Op>]) {
         self.histories += 1;
-        self.overlapping += usize::from(has_overlap(calls));
+        let pairs = overlaps(calls);
+        self.overlapping += usize::from(pairs > 0);
+        self.pairs += pairs;
         if !is_linearizable(model, calls) {
             self.wrong += 1;
             self.first.get_or_insert_with(|| table(calls));
@@ -108,8 +112,8 @@ impl Verdict {
 
     /// All are right. The more of them overlap, the more that says.
     pub(crate) fn assert_right(&self, what: &str) {
-        let Self { histories, overlapping, wrong, first } = self;
-        println!("{what}: {histories} histories, calls overlap in {overlapping}");
+        let Self { histories, overlapping, pairs, wrong, first } = self;
+        println!("{what}: {histories} histories, {pairs} pairs of calls overlap, in {overlapping}");
         let first = first.as_deref().unwrap_or_default();
         assert!(*wrong == 0, "{what}: {wrong} are none of such an object, as\n{first}");
     }

@@ -11,4 +11,5 @@ mod dicts;
 mod history;
 mod locks;
 mod log;
+mod pipes;
 mod queues;

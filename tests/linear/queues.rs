@@ -1,37 +1,37 @@
-//! Queues and pipes.
+//! Queues.
 
 use std::collections::VecDeque;
 
-use multiproc::{Barrier, Connection, Nothing, Pipe, Plain, Queue};
+use multiproc::{Plain, Queue};
 
 use crate::common::{next, seed, storms, watched};
 use crate::history::{Call, Model, Verdict};
 use crate::log::{Part, Plan, meet};
 
-const CALLS: usize = 12;
+pub(crate) const CALLS: usize = 12;
 
 /// What a receive returns that found nothing, and a send that found no room.
-const NOTHING: u64 = u64::MAX;
+pub(crate) const NOTHING: u64 = u64::MAX;
 /// What a send returns that sent.
-const SENT: u64 = 1;
+pub(crate) const SENT: u64 = 1;
 
 #[derive(Clone, Copy, Debug)]
-enum Op {
+pub(crate) enum Op {
     Send(u64),
     Receive,
 }
 
 impl Op {
-    const RECEIVE: u64 = 0;
+    pub(crate) const RECEIVE: u64 = 0;
 
-    fn of(number: u64) -> Self {
+    pub(crate) fn of(number: u64) -> Self {
         if number == Self::RECEIVE { Self::Receive } else { Self::Send(number) }
     }
 }
 
 /// A queue of one process.
-struct Fifo {
-    capacity: usize,
+pub(crate) struct Fifo {
+    pub(crate) capacity: usize,
 }
 
 impl Model for Fifo {
@@ -175,50 +175,5 @@ fn queues_of_the_dead_are_queues() {
 fn a_queue_that_sends_too_late_is_caught() {
     watched("a_queue_that_sends_too_late_is_caught", || {
         assert!(Verdict::is_caught(|| look(too_late, 64, false)));
-    });
-}
-
-/// The ends of a pipe that a process has, and where it waits with them until both are done.
-type Ends =
-    (Option<Connection<u64, Nothing, Plain>>, Option<Connection<Nothing, u64, Plain>>, Barrier);
-
-fn use_pipe(((mut out, mut inn, done), mut log, together, _): Part<Ends>) {
-    meet(&together);
-    if let Some(out) = &mut out {
-        for value in 1..=CALLS as u64 {
-            log.call(value, || if out.try_send(value).is_ok() { SENT } else { NOTHING });
-        }
-    }
-    if let Some(inn) = &mut inn {
-        for _ in 0..CALLS {
-            log.call(Op::RECEIVE, || inn.try_recv().unwrap_or(NOTHING));
-        }
-    }
-    if out.is_some() || inn.is_some() {
-        done.wait().unwrap();
-    }
-}
-
-#[test]
-fn pipes_are_queues() {
-    watched("pipes_are_queues", || {
-        for capacity in [1, 2, 16] {
-            let mut random = seed();
-            let mut verdict = Verdict::default();
-            let plan = Plan { body: use_pipe, calls: CALLS, op: Op::of, kills: false };
-            for _ in 0..60 * storms() {
-                let pipe = Pipe::builder().plain().slots(capacity).simplex::<u64>();
-                let (mut out, mut inn) = pipe.map(|(out, inn)| (Some(out), Some(inn))).unwrap();
-                let done = Barrier::new(2).unwrap();
-                let ends = |process| match process {
-                    0 => (out.take(), None, done.clone()),
-                    1 => (None, inn.take(), done.clone()),
-                    _ => (None, None, done.clone()),
-                };
-                let calls = plan.record(ends, &mut random);
-                verdict.add(&Fifo { capacity }, &calls);
-            }
-            verdict.assert_right(&format!("Pipe of {capacity}"));
-        }
     });
 }
