@@ -38,6 +38,11 @@ pub fn play_wire(script: &[u8]) {
     crate::pool::hostile::play(script);
 }
 
+/// Plays a script in place of the words between a manager's server and its clients.
+pub fn play_calls(script: &[u8]) {
+    crate::manager::hostile::play(script);
+}
+
 /// Receives a letter that must be there already: its bytes, and how many fds it has.
 pub fn receive_letter(socket: BorrowedFd<'_>) -> std::io::Result<Option<(Vec<u8>, usize)>> {
     let letter = letter::receive(socket, Deadline::after(Duration::ZERO))?;

@@ -181,7 +181,8 @@ impl Drop for Idle {
     }
 }
 
-fn decode<R: DeserializeOwned>(bytes: &[u8]) -> Result<Result<R>, CodecError> {
+/// What a client makes of the bytes of a reply.
+pub(super) fn decode<R: DeserializeOwned>(bytes: &[u8]) -> Result<Result<R>, CodecError> {
     let (verdict, value) = postcard::take_from_bytes::<Verdict>(bytes)?;
     Ok(match verdict {
         Verdict::Returned => Ok(Serde::deserialize(value)?),

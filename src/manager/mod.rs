@@ -13,6 +13,8 @@ mod dict;
 mod entry;
 mod function;
 mod hosted;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 mod info;
 mod link;
 mod list;

@@ -18,6 +18,7 @@ use crate::shim::lock;
 use crate::sys::clock::Deadline;
 use crate::sys::{fork, letter, task};
 use crate::transfer;
+use crate::transfer::codec::CodecError;
 
 use super::entry::{self, Prepared};
 use super::hosted::Hosted;
@@ -85,14 +86,7 @@ pub(super) fn behind(link: &Arc<Link>) -> Option<&'static Server> {
 pub(super) fn main(start: Start) {
     // What the terminal says it says to the manager's owner, who decides.
     task::ignore_interrupts();
-    let server = SERVER.get_or_init(|| Server {
-        link: start.link.0,
-        door: start.door.0,
-        connections: start.connections,
-        objects: Mutex::default(),
-        clients: Mutex::default(),
-        generation: fork::generation(),
-    });
+    let server = SERVER.get_or_init(|| Server::new(start));
     let sweeping = thread::Builder::new().name("manager-litter".to_owned());
     if sweeping.spawn(|| server.sweep()).is_err() {
         return;
@@ -104,6 +98,17 @@ pub(super) fn main(start: Start) {
 }
 
 impl Server {
+    pub(super) fn new(start: Start) -> Self {
+        Self {
+            link: start.link.0,
+            door: start.door.0,
+            connections: start.connections,
+            objects: Mutex::default(),
+            clients: Mutex::default(),
+            generation: fork::generation(),
+        }
+    }
+
     /// Waits for a client. `None` when the door is shut: the server is to end.
     fn next_knock(&self) -> Option<Knock> {
         loop {
@@ -249,40 +254,54 @@ fn can_be_passed_over(cause: &std::io::Error) -> bool {
 }
 
 /// What a client asks for.
-struct Asked {
+pub(super) struct Asked {
     key: u64,
     call: Result<Prepared, String>,
 }
 
 /// Does what one client asks for, one call after the other, until it is gone.
-fn serve(server: &Server, mut line: Connection<Reply, Request>) {
+pub(super) fn serve(server: &Server, mut line: Connection<Reply, Request>) {
     while let Some(asked) = next_call(&mut line) {
-        let answer = match asked.call {
-            // Arguments that no function took are dropped in it.
-            Ok(call) => caught(|| call(server.object(asked.key)))
-                .unwrap_or_else(|panic| Err(panicked(panic))),
-            Err(cause) => Err(Error::new(ErrorKind::Codec, cause)),
-        };
-        let outcome = answer.map_or_else(Outcome::Failed, Outcome::Returned);
-        if !reply(&mut line, &outcome) {
+        if !reply(&mut line, &asked.obey(server)) {
             return;
         }
     }
 }
 
 fn next_call(line: &mut Connection<Reply, Request>) -> Option<Asked> {
-    let asked = line.recv_as(Deadline::NEVER, |bytes| {
-        let ((key, name), arguments) = postcard::take_from_bytes::<(u64, Sealed)>(bytes)?;
-        let call = contained(|| entry::prepare(name.open()?, arguments));
-        Ok(Asked { key, call: call.map_err(|cause| cause.to_string()) })
-    });
-    match asked {
+    match line.recv_as(Deadline::NEVER, Asked::read) {
         Ok(asked) => Some(asked),
         // Handles that did not arrive, say. The client waits.
         Err(Cause::Failed(error)) if error.kind() != ErrorKind::Corrupt => {
             Some(Asked { key: 0, call: Err(error.to_string()) })
         }
         Err(_) => None,
+    }
+}
+
+impl Asked {
+    /// Takes a request out of its bytes.
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, CodecError> {
+        let ((key, name), arguments) = postcard::take_from_bytes::<(u64, Sealed)>(bytes)?;
+        let call = contained(|| entry::prepare(name.open()?, arguments));
+        Ok(Self { key, call: call.map_err(|cause| cause.to_string()) })
+    }
+
+    /// Whether there is anything to be called.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn is_call(&self) -> bool {
+        self.call.is_ok()
+    }
+
+    /// Calls what was asked for.
+    pub(super) fn obey(self, server: &Server) -> Outcome {
+        let answer = match self.call {
+            // Arguments that no function took are dropped in it.
+            Ok(call) => caught(|| call(server.object(self.key)))
+                .unwrap_or_else(|panic| Err(panicked(panic))),
+            Err(cause) => Err(Error::new(ErrorKind::Codec, cause)),
+        };
+        answer.map_or_else(Outcome::Failed, Outcome::Returned)
     }
 }
 
@@ -298,7 +317,7 @@ fn reply(line: &mut Connection<Reply, Request>, outcome: &Outcome) -> bool {
 }
 
 /// Says to a client, as the answer to its first call, why it has no thread.
-fn refuse(mut line: Connection<Reply, Request>, error: &Error) {
+pub(super) fn refuse(mut line: Connection<Reply, Request>, error: &Error) {
     let now = Deadline::after(Duration::ZERO);
     let outcome = Outcome::Failed(Error::new(error.kind(), error.to_string()));
     let _ = line.send_as::<Reply>(now, |bytes| outcome.encode(bytes));
