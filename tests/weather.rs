@@ -318,7 +318,7 @@ fn a_monitor_whose_files_are_closed_is_not_waited_for() {
     });
 }
 
-/// The first files that it makes are numbers 0, 1 and 2.
+/// The first files that it made were numbers 0, 1 and 2, and what it printed went into a segment.
 #[test]
 fn a_program_without_standard_streams_keeps_its_files_to_itself() {
     fn streams(_: ()) -> Vec<String> {
@@ -329,7 +329,11 @@ fn a_program_without_standard_streams_keeps_its_files_to_itself() {
         (0..3).for_each(|fd| assert_eq!(unsafe { libc::close(fd) }, 0));
         let luggage = Luggage::new().unwrap();
         tour::all().unwrap();
+        println!("{}", "nobody hears this ".repeat(1000));
+        eprintln!("{}", "nor this ".repeat(1000));
         luggage.use_all().unwrap();
+        let ours = (0..3).filter_map(|fd| std::fs::read_link(format!("/proc/self/fd/{fd}")).ok());
+        assert_eq!(ours.collect::<Vec<_>>(), [] as [std::path::PathBuf; 0]);
         let methods = [StartMethod::ForkServer, StartMethod::Spawn];
         let start = |method| Process::builder().start_method(method).spawn(streams, ());
         methods.map(|method| start(method).unwrap().join().unwrap()).into()

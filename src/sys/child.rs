@@ -4,6 +4,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use super::number::above_standard;
+
 /// What waiting for a child found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waited {
@@ -23,7 +25,7 @@ pub(crate) fn open(pid: u32) -> io::Result<OwnedFd> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: the kernel has just made this fd for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(raw as i32) })
+    above_standard(unsafe { OwnedFd::from_raw_fd(raw as i32) })
 }
 
 /// Sends `signal` to the process behind `pidfd`; never to another one that got its pid.

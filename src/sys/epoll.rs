@@ -1,4 +1,5 @@
 //! A set of fds that one thread waits for, and a bell that others ring to call it.
+#![allow(unsafe_code)]
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -6,6 +7,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use super::number::above_standard;
 
 /// The key that [`Watch::wait`] reports when the bell was rung.
 pub(crate) const BELL: u64 = 0;
@@ -22,9 +25,11 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) fn new() -> io::Result<Self> {
-        let set = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let set = Epoll(above_standard(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?.0)?);
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-        let bell = EventFd::from_value_and_flags(0, flags)?;
+        let bell = above_standard(EventFd::from_value_and_flags(0, flags)?.into())?;
+        // SAFETY: it is an eventfd, of the kind that was asked for.
+        let bell = unsafe { EventFd::from_owned_fd(bell) };
         set.add(&bell, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
         Ok(Self { set, bell })
     }

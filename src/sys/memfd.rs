@@ -12,6 +12,7 @@ use nix::sys::stat::{Mode, fstat};
 use nix::unistd::ftruncate;
 
 use super::cgroup;
+use super::number::above_standard;
 
 /// Nobody may resize the memory under a mapping, nor undo that.
 const SEALS: SealFlag =
@@ -33,7 +34,8 @@ pub(crate) fn create(name: &CStr, size: u64) -> io::Result<OwnedFd> {
 /// Makes `size` bytes of memory that anybody who has it can resize still.
 pub(crate) fn create_unsealed(name: &CStr, size: u64) -> io::Result<OwnedFd> {
     let length = i64::try_from(size).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))?;
-    let memory = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let memory = above_standard(memfd_create(name, flags)?)?;
     ftruncate(&memory, length)?;
     Ok(memory)
 }
@@ -125,7 +127,7 @@ pub(crate) fn is_same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> io::Result<
 /// Opens the same memory once more, as a new open file description with locks of its own.
 pub(crate) fn reopen(memory: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let path = format!("/proc/self/fd/{}", memory.as_raw_fd());
-    Ok(open(path.as_str(), OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?)
+    above_standard(open(path.as_str(), OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?)
 }
 
 /// Puts the description behind `new` in the place of the one behind `old`, under the old number.

@@ -16,6 +16,7 @@ pub(crate) mod lease;
 pub(crate) mod letter;
 pub(crate) mod mapping;
 pub(crate) mod memfd;
+pub(crate) mod number;
 pub(crate) mod random;
 pub(crate) mod shm;
 pub(crate) mod socket;

@@ -12,6 +12,7 @@ use nix::sys::socket::{
 };
 
 use super::clock::Deadline;
+use super::number::above_standard;
 
 /// Linux carries no more fds in one packet (`SCM_MAX_FD`).
 pub(crate) const FDS_PER_PACKET_MAX: usize = 253;
@@ -19,7 +20,8 @@ pub(crate) const FDS_PER_PACKET_MAX: usize = 253;
 /// Two connected sockets that keep packet boundaries; both close on exec and never block.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?)
+    let (one, other) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
+    Ok((above_standard(one)?, above_standard(other)?))
 }
 
 /// One packet and the fds that came with it. `length` 0 without fds means that the peer is gone.
@@ -125,6 +127,7 @@ fn receive_message(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<Packe
         // The kernel drops fds that it cannot install: the process is at its limit.
         return Err(io::Error::from_raw_os_error(libc::EMFILE));
     }
+    let fds = fds.into_iter().map(above_standard).collect::<io::Result<_>>()?;
     Ok(Packet { length, fds })
 }
 

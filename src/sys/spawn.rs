@@ -9,6 +9,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use super::number::rather_above_standard;
 use super::{child, task};
 
 /// The file that is executed: right also when it has been replaced or removed meanwhile.
@@ -101,7 +102,8 @@ fn vfork(plan: &mut Plan, surroundings: Surroundings) -> io::Result<Born> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: CLONE_PIDFD stored a new fd of ours.
-    Ok(Born { pid: pid as u32, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok(Born { pid: pid as u32, pidfd: rather_above_standard(pidfd) })
 }
 
 /// The child, between its first instruction and the new program: async-signal-safe calls only.

@@ -9,6 +9,8 @@ use std::path::Path;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
+use super::number::above_standard;
+
 /// A signal mask with every signal in it; the kernel leaves out the two that cannot be blocked.
 pub(crate) const EVERY_SIGNAL: u64 = u64::MAX;
 
@@ -111,7 +113,7 @@ pub(crate) fn set_umask(mask: u32) {
 /// Opens a directory for nothing but going there.
 pub(crate) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    Ok(open(path, flags, Mode::empty())?)
+    above_standard(open(path, flags, Mode::empty())?)
 }
 
 /// Makes an open directory the working directory.
