@@ -58,9 +58,10 @@ const ALL: [Missing; 22] = [
     missing("memory", libc::SYS_fallocate, libc::ENOSPC).says(MEMORY),
     missing("madvise", libc::SYS_madvise, libc::ENOSYS).says(SEGMENT),
     missing("pidfd_send_signal", libc::SYS_pidfd_send_signal, libc::ENOSYS).says("signal 9 to"),
-    missing("sched_getaffinity", libc::SYS_sched_getaffinity, libc::EPERM).says(EXECUTE),
-    missing("close_range", libc::SYS_close_range, libc::ENOSYS).says(EXECUTE),
-    missing("clone", libc::SYS_clone, libc::EPERM).says(EXECUTE),
+    missing("sched_getaffinity", libc::SYS_sched_getaffinity, libc::EPERM)
+        .says("with sched_getaffinity: "),
+    missing("close_range", libc::SYS_close_range, libc::ENOSYS).says("with close_range: "),
+    missing("clone", libc::SYS_clone, libc::EPERM).says("make a process with clone: "),
     missing("execve", libc::SYS_execve, libc::EPERM).says(EXECUTE),
     // The server has nobody yet to whom it could say more.
     missing("seals to look at", libc::SYS_fcntl, libc::EPERM)

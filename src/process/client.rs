@@ -15,7 +15,7 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::shim::lock;
 use crate::sys::clock::Deadline;
 use crate::sys::clone::Record;
-use crate::sys::spawn::{self, Born, Surroundings};
+use crate::sys::spawn::{self, Born, Failure, Step, Surroundings};
 use crate::sys::{child, image, letter, socket, task};
 
 /// How long a process that was started may take to say so: it need only load its libraries.
@@ -250,12 +250,12 @@ fn exec(
     let block = block(&environment);
     let exec = move || {
         // The new process has the CPUs of the thread that makes it, which is the monitor's.
-        let affinity = task::affinity()?;
+        let affinity = task::affinity().map_err(Step::Affinity.failed())?;
         let born = spawn::exec(&arguments, &block, theirs.as_fd(), surroundings)?;
         Ok((born, affinity))
     };
-    let (born, affinity) =
-        monitor.run_there(exec)?.map_err(|cause| start_error("execute /proc/self/exe", cause))?;
+    let failed = |failure: Failure| start_error(failure.step.name(), failure.cause);
+    let (born, affinity) = monitor.run_there(exec)?.map_err(failed)?;
     Ok((mine, born, Baseline { environment, affinity }))
 }
 

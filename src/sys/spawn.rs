@@ -43,8 +43,47 @@ struct Plan {
     arguments: *const *const c_char,
     environment: *const *const c_char,
     control: RawFd,
-    /// The errno of the step that failed.
-    failure: c_int,
+    /// The step that failed, and its errno, which is 0 if none did.
+    failure: (Step, c_int),
+}
+
+/// What can fail on the way to a new program, in its order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Affinity,
+    SignalMask,
+    Clone,
+    Control,
+    CloseRange,
+    Streams,
+    Execute,
+}
+
+/// Why there is no new program.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) step: Step,
+    pub(crate) cause: io::Error,
+}
+
+impl Step {
+    /// Makes what went wrong in this step a failure of it.
+    pub(crate) fn failed(self) -> impl FnOnce(io::Error) -> Failure {
+        move |cause| Failure { step: self, cause }
+    }
+
+    /// What was to be done.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Affinity => "ask for the CPUs of a new process with sched_getaffinity",
+            Self::SignalMask => "block signals while a process is made",
+            Self::Clone => "make a process with clone",
+            Self::Control => "give a new process its socket",
+            Self::CloseRange => "close the files of a new process with close_range",
+            Self::Streams => "give a new process /dev/null for its standard streams",
+            Self::Execute => "execute /proc/self/exe",
+        }
+    }
 }
 
 /// Executes [`IMAGE`] in a child. It has `control` at [`CONTROL`], /dev/null at 0, 1 and 2, no
@@ -54,7 +93,7 @@ pub(crate) fn exec(
     environment: &[CString],
     control: BorrowedFd<'_>,
     surroundings: Surroundings,
-) -> io::Result<Born> {
+) -> Result<Born, Failure> {
     let arguments = pointers(arguments);
     let environment = pointers(environment);
     let mut plan = Plan {
@@ -62,19 +101,19 @@ pub(crate) fn exec(
         arguments: arguments.as_ptr(),
         environment: environment.as_ptr(),
         control: control.as_raw_fd(),
-        failure: 0,
+        failure: (Step::Execute, 0),
     };
     // A handler of this process must not run in the child while both use the same memory.
-    let mask = task::replace_signal_mask(task::EVERY_SIGNAL)?;
+    let mask = task::replace_signal_mask(task::EVERY_SIGNAL).map_err(Step::SignalMask.failed())?;
     let born = vfork(&mut plan, surroundings);
-    task::replace_signal_mask(mask)?;
-    let born = born?;
+    task::replace_signal_mask(mask).map_err(Step::SignalMask.failed())?;
+    let born = born.map_err(Step::Clone.failed())?;
     // SAFETY: a plain read; volatile because the child wrote it behind the compiler's back.
     match unsafe { (&raw const plan.failure).read_volatile() } {
-        0 => Ok(born),
-        failure => {
-            child::wait(born.pidfd.as_fd())?;
-            Err(io::Error::from_raw_os_error(failure))
+        (_, 0) => Ok(born),
+        (step, failure) => {
+            child::wait(born.pidfd.as_fd()).map_err(step.failed())?;
+            Err(step.failed()(io::Error::from_raw_os_error(failure)))
         }
     }
 }
@@ -114,29 +153,30 @@ extern "C" fn become_program(plan: *mut c_void) -> c_int {
         Ok(()) => {
             // SAFETY: three null-terminated structures that outlive the call, see `exec`.
             unsafe { libc::execve(plan.path, plan.arguments, plan.environment) };
-            errno()
+            (Step::Execute, errno())
         }
         Err(failure) => failure,
     };
     child::leave(127)
 }
 
-fn arrange_fds(control: RawFd) -> Result<(), c_int> {
+fn arrange_fds(control: RawFd) -> Result<(), (Step, c_int)> {
     // The table of fds is a copy: whatever the parent had at CONTROL and above it keeps.
     if control == CONTROL {
         // SAFETY: clears close-on-exec of an open fd; touches no memory.
-        check(unsafe { libc::fcntl(CONTROL, libc::F_SETFD, 0) })?;
+        check(Step::Control, unsafe { libc::fcntl(CONTROL, libc::F_SETFD, 0) })?;
     } else {
         // SAFETY: acts on this process's own table of fds; touches no memory.
-        check(unsafe { libc::dup2(control, CONTROL) })?;
+        check(Step::Control, unsafe { libc::dup2(control, CONTROL) })?;
     }
     // SAFETY: as above; there is nothing above CONTROL that this child needs.
-    check(unsafe { libc::syscall(libc::SYS_close_range, CONTROL + 1, u32::MAX, 0) } as c_int)?;
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, CONTROL + 1, u32::MAX, 0) };
+    check(Step::CloseRange, closed as c_int)?;
     // SAFETY: the path is a literal.
-    let null = check(unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) })?;
+    let null = check(Step::Streams, unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) })?;
     for standard in 0..CONTROL {
         // SAFETY: acts on this process's own table of fds; touches no memory.
-        check(unsafe { libc::dup2(null, standard) })?;
+        check(Step::Streams, unsafe { libc::dup2(null, standard) })?;
     }
     if null > CONTROL {
         // SAFETY: `null` was opened above and is used no more.
@@ -145,8 +185,8 @@ fn arrange_fds(control: RawFd) -> Result<(), c_int> {
     Ok(())
 }
 
-fn check(result: c_int) -> Result<c_int, c_int> {
-    if result < 0 { Err(errno()) } else { Ok(result) }
+fn check(step: Step, result: c_int) -> Result<c_int, (Step, c_int)> {
+    if result < 0 { Err((step, errno())) } else { Ok(result) }
 }
 
 fn errno() -> c_int {
