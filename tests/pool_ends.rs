@@ -4,11 +4,12 @@
 mod common;
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use multiproc::{ErrorKind, Event, Pool, Process, Task, TaskError};
+use multiproc::{ErrorKind, Event, Manager, Pool, Process, Task, TaskError};
 
 use common::tasks::{for_ever, pid_after, square, wait_for};
 
@@ -43,6 +44,25 @@ fn workers_take_no_notice_of_ctrl_c() {
     }
     assert_eq!(pool.map(square, 0..10).unwrap().len(), 10);
     assert_eq!(pool.stats().restarted, 0);
+}
+
+/// What a program does that neither handles nor ignores the signal.
+fn program_that_hears_ctrl_c(_: ()) -> Option<i32> {
+    let script = ["-c", "kill -INT $$; echo it goes on"];
+    std::process::Command::new("sh").args(script).status().unwrap().signal()
+}
+
+/// Workers and servers ignored it, and so did whatever they executed: Ctrl-C ended the program, and
+/// its programs went on.
+#[test]
+fn programs_of_workers_and_servers_hear_of_ctrl_c() {
+    let _watchdog = common::watchdog("pool_ends");
+    let pool = Pool::new(1).unwrap();
+    assert_eq!(pool.apply(program_that_hears_ctrl_c, ()).unwrap(), Some(libc::SIGINT));
+    let manager = Manager::start().unwrap();
+    unsafe { libc::kill(manager.pid() as i32, libc::SIGINT) };
+    let heard = manager.run(program_that_hears_ctrl_c, ()).unwrap();
+    assert_eq!(heard, Some(libc::SIGINT));
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::raw::kind::Kind;
 use crate::segment::{self, Spec};
 use crate::shim::lock;
 use crate::sys::clock::Deadline;
-use crate::sys::{fork, letter, task};
+use crate::sys::{fork, interrupt, letter};
 use crate::transfer;
 use crate::transfer::codec::CodecError;
 
@@ -85,7 +85,7 @@ pub(super) fn behind(link: &Arc<Link>) -> Option<&'static Server> {
 /// The whole life of a server's process.
 pub(super) fn main(start: Start) {
     // What the terminal says it says to the manager's owner, who decides.
-    task::ignore_interrupts();
+    interrupt::pass_over();
     let server = SERVER.get_or_init(|| Server::new(start));
     let sweeping = thread::Builder::new().name("manager-litter".to_owned());
     if sweeping.spawn(|| server.sweep()).is_err() {

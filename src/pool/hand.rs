@@ -50,7 +50,7 @@ impl Hand {
         } else {
             let builder =
                 Process::builder().name(name).start_method(plan.method).kill_on_drop(true);
-            // Until it ignores SIGINT, the worker has it blocked, as the thread that starts it.
+            // Until it passes SIGINT over, the worker has it blocked, as the thread that starts it.
             let mask = task::block_interrupts();
             let process = builder.spawn(worker::process_main, (theirs, its_claim));
             mask.into_iter().for_each(|mask| _ = task::replace_signal_mask(mask));

@@ -282,7 +282,7 @@ impl Pool {
 
     /// Ends the pool as [`terminate`](Self::terminate) does, but with [`TaskError::Interrupted`]:
     /// for a program that was told to stop, as by Ctrl-C. Workers take no notice of `SIGINT`
-    /// themselves.
+    /// themselves, by a handler that does nothing; programs that they execute hear of it.
     pub fn interrupt(&self) {
         if self.is_ours() {
             self.shared.stop(Phase::Interrupted);

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use crate::channel::Connection;
 use crate::error::{Error, ErrorKind};
 use crate::process::remote::Outcome;
-use crate::sys::task;
+use crate::sys::interrupt;
 
 use super::claim::Claim;
 use super::wire::{Order, Reply, Wire, not_sent};
@@ -63,7 +63,7 @@ pub fn worker_state<S: 'static, R>(look: impl FnOnce(&mut S) -> R) -> Result<R, 
 /// The whole life of a worker process.
 pub(super) fn process_main((place, claim): (Place, Claim)) {
     // What the terminal says it says to the pool, who decides.
-    task::ignore_interrupts();
+    interrupt::pass_over();
     main(place, &claim);
 }
 

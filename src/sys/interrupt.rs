@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use super::futex;
+use super::{futex, task};
 
 /// How many signals were heard. A word, and no fd: it is there as long as a handler may run, and a
 /// forked child has one of its own.
@@ -76,6 +76,27 @@ impl Interrupts {
     }
 }
 
+/// Has `SIGINT`, which a terminal sends to every process of a job, change nothing in this one, and
+/// lets it come.
+///
+/// A handler that does nothing, as programs that this process executes begin without handlers, but
+/// would go on ignoring what it ignores.
+pub(crate) fn pass_over() {
+    // Whoever ignored it before had a reason, for all that come after.
+    if exchange(None).is_ok_and(|now| now.sa_sigaction != libc::SIG_IGN) {
+        // SAFETY: all zeros is a valid sigaction: no flags, an empty mask.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as libc::sighandler_t;
+        action.sa_flags = libc::SA_RESTART;
+        let _ = exchange(Some(&action));
+    }
+    if let Ok(mask) = task::signal_mask() {
+        let _ = task::replace_signal_mask(mask & !task::signal_bit(libc::SIGINT));
+    }
+}
+
+extern "C" fn nothing(_signal: libc::c_int) {}
+
 /// Whether this is what `handle` makes of `SIGINT`.
 fn is_ours(action: &libc::sigaction) -> bool {
     action.sa_sigaction == note as extern "C" fn(libc::c_int) as libc::sighandler_t
@@ -99,7 +120,7 @@ fn handle() -> io::Result<libc::sigaction> {
 fn exchange(action: Option<&libc::sigaction>) -> io::Result<libc::sigaction> {
     let action = action.map_or(std::ptr::null(), std::ptr::from_ref);
     let mut before = MaybeUninit::uninit();
-    // SAFETY: both are valid for the call, or null. A handler is `note`, which does what a handler
+    // SAFETY: both are valid for the call, or null. A handler is one of ours, which do what a handler
     // may, or one that the kernel gave us.
     let done = unsafe { libc::sigaction(libc::SIGINT, action, before.as_mut_ptr()) };
     if done < 0 {

@@ -59,15 +59,6 @@ pub(crate) fn memory_of(pid: u32) -> Option<u64> {
     Some(resident * 4096)
 }
 
-/// Ignores `SIGINT`, which a terminal sends to every process of a job, and lets it come.
-pub(crate) fn ignore_interrupts() {
-    // SAFETY: sets a disposition that runs no code.
-    unsafe { libc::signal(libc::SIGINT, libc::SIG_IGN) };
-    if let Ok(mask) = signal_mask() {
-        let _ = replace_signal_mask(mask & !signal_bit(libc::SIGINT));
-    }
-}
-
 /// Keeps `SIGINT` from the calling thread, and from the processes that it starts until they choose
 /// otherwise. Gives the mask that it had.
 pub(crate) fn block_interrupts() -> io::Result<u64> {
