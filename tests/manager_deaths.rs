@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::fs::File;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
@@ -387,6 +388,42 @@ fn a_storm_of_servers_leaves_no_caller_behind() {
             assert_eq!(kind(until_error(&counter)), ErrorKind::Disconnected);
             children.into_iter().for_each(|child| assert_eq!(child.join().unwrap(), 1));
         }
+    });
+}
+
+/// Opens files until there can be no more. How many.
+fn hoard(files: &mut Vec<File>, (): ()) -> usize {
+    let few = libc::rlimit { rlim_cur: 100, rlim_max: 1000 };
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const few) }, 0);
+    files.extend(std::iter::from_fn(|| File::open("/dev/null").ok()));
+    files.len()
+}
+
+fn count(files: Proxy<Vec<File>>) -> Result<usize, (ErrorKind, String)> {
+    files.read(|files, ()| files.len(), ()).map_err(|error| (error.kind(), error.to_string()))
+}
+
+/// Its clients heard that it was gone.
+#[test]
+fn a_server_that_can_open_no_more_files_says_so() {
+    watched("a_server_that_can_open_no_more_files_says_so", || {
+        let manager = Manager::start().unwrap();
+        let files = manager.host_with(|()| Vec::new(), ()).unwrap();
+        let many = files.call(hoard, ()).unwrap();
+        let ask = || Process::spawn(count, files.clone()).unwrap().join().unwrap();
+        for _ in 0..3 {
+            let (kind, text) = ask().unwrap_err();
+            println!("{text}");
+            assert_eq!(kind, ErrorKind::Limit, "{text}");
+            assert!(text.contains("its server") && text.ends_with("(os error 24)"), "{text}");
+        }
+        // Whoever has a pipe goes on, and afterwards everybody does.
+        assert_eq!(count(files.clone()), Ok(many));
+        files.call(|files, ()| files.clear(), ()).unwrap();
+        assert_eq!(ask(), Ok(0));
+        // Those who are told are told the truth: this one is gone.
+        manager.shutdown().unwrap();
+        assert_eq!(ask().unwrap_err().0, ErrorKind::Disconnected);
     });
 }
 

@@ -121,6 +121,8 @@ fn hear(bytes: &[u8]) {
     // No handle comes outside of a parcel.
     say(link::decode::<Dict<String, u64>>(bytes));
     say(link::decode::<Option<Proxy<u64>>>(bytes));
+    // What is said through the door.
+    say(Serde::deserialize::<Error>(bytes).map(Err::<(), _>));
 }
 
 /// What a server makes of a letter at its door.

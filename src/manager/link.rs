@@ -29,6 +29,12 @@ use crate::transfer::codec::{CodecError, Serde};
 /// How long a server may take to look after its door.
 const KNOCKING: Duration = Duration::from_secs(10);
 
+/// How long it may take to say why it did not take what was brought there.
+const EXPLAINING: Duration = Duration::from_secs(1);
+
+/// No such note has more bytes.
+pub(super) const NOTE_MAX: usize = 1 << 10;
+
 /// So many pipes are kept for the next calls; more were of use to many calls at once.
 const IDLE_MAX: usize = 16;
 
@@ -112,17 +118,23 @@ impl Link {
         A: Serialize + ?Sized,
         R: DeserializeOwned,
     {
-        let mut line = self.line(until)?;
+        let (mut line, is_new) = self.line(until)?;
         let sent = line.send_as::<&A>(until, |bytes| {
             Serde::serialize(&(key, Sealed::new(entry)?), bytes)?;
             Serde::serialize(&args, bytes)
         });
         let answer = match sent {
-            Ok(()) => line.recv_as(until, decode::<R>).map_err(not_answered)?,
+            Ok(()) => match line.recv_as(until, decode::<R>) {
+                Err(Cause::Disconnected { .. }) if is_new => return Err(self.turned_away(until)),
+                answer => answer.map_err(not_answered)?,
+            },
             Err(Cause::Disconnected { .. }) => {
                 // It may have said why it does not serve this pipe.
                 let now = Deadline::after(Duration::ZERO);
-                return line.recv_as(now, decode::<R>).unwrap_or_else(|_| Err(gone()));
+                return match line.recv_as(now, decode::<R>) {
+                    Err(_) if is_new => Err(self.turned_away(until)),
+                    answer => answer.unwrap_or_else(|_| Err(gone())),
+                };
             }
             Err(cause) => return Err(not_answered(cause)),
         };
@@ -133,12 +145,24 @@ impl Link {
         answer
     }
 
-    fn line(&self, until: Deadline) -> Result<Line> {
+    /// A pipe for one call, and whether the server has to take its other end first.
+    fn line(&self, until: Deadline) -> Result<(Line, bool)> {
         let mut idle = lock(&self.idle);
         idle.leave_to_parent();
         let line = idle.lines.pop();
         drop(idle);
-        line.map_or_else(|| self.knock(until), Ok)
+        line.map_or_else(|| Ok((self.knock(until)?, true)), |line| Ok((line, false)))
+    }
+
+    /// Why the server has closed a new pipe: it could not take it, or it is gone.
+    #[cold]
+    fn turned_away(&self, until: Deadline) -> Error {
+        let mut note = [0; NOTE_MAX];
+        let until = Deadline::after(until.left_at_most(EXPLAINING));
+        // A server that is gone says nothing, at once.
+        let packet = socket::receive(self.address.door.as_fd(), &mut note, until).ok();
+        let note = packet.and_then(|packet| Serde::deserialize(note.get(..packet.length)?).ok());
+        note.unwrap_or_else(gone)
     }
 
     fn keep(&self, line: Line) {

@@ -106,7 +106,8 @@ impl<T: Send + Sync + 'static> Proxy<T> {
     /// - [`Timeout`](crate::ErrorKind::Timeout): see [`with_timeout`](Self::with_timeout).
     /// - [`Codec`](crate::ErrorKind::Codec): arguments or result cannot be carried.
     /// - [`Image`](crate::ErrorKind::Image): the function is not part of the program itself.
-    /// - [`Limit`](crate::ErrorKind::Limit): too many calls at once, or no more descriptors.
+    /// - [`Limit`](crate::ErrorKind::Limit): too many calls at once, or no more file
+    ///   descriptors, here or in the server.
     #[doc(alias = "_callmethod")]
     pub fn call<A, R>(&self, f: fn(&mut T, A) -> R, args: A) -> Result<R>
     where

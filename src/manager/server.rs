@@ -1,6 +1,7 @@
 //! The server: a process with objects, a thread that opens the door, and a thread for each pipe.
 
 use std::collections::HashMap;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
@@ -9,21 +10,21 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::channel::Connection;
-use crate::error::{Cause, Error, ErrorKind, Result};
+use crate::error::{Cause, Context, Error, ErrorKind, Result};
 use crate::process::remote::{Outcome, caught, contained};
 use crate::process::seal::Sealed;
 use crate::raw::kind::Kind;
 use crate::segment::{self, Spec};
 use crate::shim::lock;
 use crate::sys::clock::Deadline;
-use crate::sys::{fork, interrupt, letter};
+use crate::sys::{fork, interrupt, letter, socket};
 use crate::transfer;
-use crate::transfer::codec::CodecError;
+use crate::transfer::codec::{CodecError, Serde};
 
 use super::entry::{self, Prepared};
 use super::hosted::Hosted;
 use super::info::ObjectInfo;
-use super::link::{Found, Knock, Link, Reply, Request, Socket, gone, panicked};
+use super::link::{Found, Knock, Link, NOTE_MAX, Reply, Request, Socket, gone, panicked};
 use super::reference::Reference;
 
 /// A parcel with a handle in it that was lost on its way tells nobody; so often it is looked for.
@@ -112,17 +113,34 @@ impl Server {
     /// Waits for a client. `None` when the door is shut: the server is to end.
     fn next_knock(&self) -> Option<Knock> {
         loop {
-            match letter::receive(self.door.as_fd(), Deadline::NEVER) {
-                Ok(Some(letter)) => {
-                    if let Ok(knock) = transfer::unpack(&letter.bytes, letter.fds) {
-                        return Some(knock);
-                    }
-                    // Whoever knocked hears that the pipe is closed.
+            let knock = match letter::receive(self.door.as_fd(), Deadline::NEVER) {
+                Ok(Some(letter)) => transfer::unpack(&letter.bytes, letter.fds),
+                Err(cause) if can_be_passed_over(&cause) => {
+                    Err(cause).context(|| "receive the pipe of a client".to_owned())
                 }
-                Ok(None) => return None,
-                Err(cause) if can_be_passed_over(&cause) => {}
-                Err(_) => return None,
+                Ok(None) | Err(_) => return None,
+            };
+            match knock {
+                Ok(knock) => return Some(knock),
+                Err(why) => self.turn_away(&why),
             }
+        }
+    }
+
+    /// Says through the door why a knock was lost. Whoever hears that its pipe is closed asks there,
+    /// and takes one such note, so it does not matter whose it is.
+    fn turn_away(&self, why: &Error) {
+        let what = "connect to a manager: its server could not take the pipe";
+        let mut note = Error::new(why.kind(), what);
+        note = match why.raw_os_error() {
+            Some(errno) => note.because(io::Error::from_raw_os_error(errno)),
+            None => note.because(why.to_string()),
+        };
+        let mut bytes = Vec::new();
+        if Serde::serialize(&note, &mut bytes).is_ok() && bytes.len() <= NOTE_MAX {
+            // Full of notes that nobody took: then nobody waits for this one either.
+            let now = Deadline::after(Duration::ZERO);
+            let _ = socket::send(self.door.as_fd(), &[&bytes], &[], now);
         }
     }
 
@@ -248,8 +266,8 @@ impl Server {
 }
 
 /// Whether the next letter may be well, after this one was not.
-fn can_be_passed_over(cause: &std::io::Error) -> bool {
-    cause.kind() == std::io::ErrorKind::InvalidData
+fn can_be_passed_over(cause: &io::Error) -> bool {
+    cause.kind() == io::ErrorKind::InvalidData
         || matches!(cause.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }
 
