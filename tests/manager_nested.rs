@@ -196,6 +196,30 @@ fn who_waits_in_no_circle_has_no_deadlock() {
     });
 }
 
+/// One is in the first object and looks at the second, one looks at the second and wants to be in
+/// the first: they make no circle, whoever wants to change the second meanwhile. That one had the
+/// reader behind it wait, and a reader that had just got in was still taken for one that waits.
+#[test]
+fn readers_that_meet_make_no_circle() {
+    use Way::{Call, Read};
+    watched("readers_that_meet", || {
+        let manager = Manager::start().unwrap();
+        let nodes = circle(&manager, 2);
+        thread::scope(|scope| {
+            let pairs = [(0, vec![Call, Read]), (1, vec![Read, Call])];
+            for (at, ways) in [pairs.clone(), pairs, [(); 2].map(|()| (1, vec![Call]))].concat() {
+                let node = &nodes[at];
+                scope.spawn(move || {
+                    for _ in 0..1000 * storms() {
+                        let passed = go(node, ways[0], (ways[1..].to_vec(), None));
+                        assert!(passed.is_ok(), "{ways:?}: {passed:?}");
+                    }
+                });
+            }
+        });
+    });
+}
+
 #[test]
 fn circles_of_readers_and_writers_end() {
     watched("circles_of_readers_and_writers", || {

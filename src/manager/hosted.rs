@@ -3,12 +3,13 @@
 
 use std::any::{Any, type_name};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::remote::caught;
 use crate::segment::Shared;
 
+use super::gate::{Gate, Way};
 use super::link::panicked;
 use super::waits;
 
@@ -16,12 +17,12 @@ use super::waits;
 pub(super) struct Hosted {
     key: u64,
     type_name: &'static str,
-    /// A `RwLock` of the type that it was made with.
+    /// A `RwLock` of the type that it was made with. Nobody waits for it: that is done at the gate.
     value: Box<dyn Any + Send + Sync>,
     /// Held by all who have a handle, and by the server: without content.
     pub(super) life: Shared,
-    /// The threads whose calls are in it.
-    pub(super) inside: Mutex<Vec<usize>>,
+    /// Who is in it.
+    pub(super) gate: Gate,
     calls: AtomicUsize,
 }
 
@@ -32,7 +33,7 @@ impl Hosted {
             type_name: type_name::<T>(),
             value: Box::new(RwLock::new(value)),
             life,
-            inside: Mutex::default(),
+            gate: Gate::default(),
             calls: AtomicUsize::new(0),
         })
     }
@@ -57,12 +58,11 @@ impl Hosted {
         T: Send + Sync + 'static,
     {
         let value = self.value::<T>()?;
-        let attempt = || free(value.try_write());
-        let wait = || value.write().unwrap_or_else(PoisonError::into_inner);
-        let (mut guard, inside) = waits::enter(self, attempt, wait)?;
+        let inside = waits::enter(self, Way::Write)?;
+        let mut guard = value.write().unwrap_or_else(PoisonError::into_inner);
         let result = caught(|| act(&mut guard));
-        drop(inside);
         drop(guard);
+        drop(inside);
         result.map_err(panicked)
     }
 
@@ -72,12 +72,11 @@ impl Hosted {
         T: Send + Sync + 'static,
     {
         let value = self.value::<T>()?;
-        let attempt = || free(value.try_read());
-        let wait = || value.read().unwrap_or_else(PoisonError::into_inner);
-        let (guard, inside) = waits::enter(self, attempt, wait)?;
+        let inside = waits::enter(self, Way::Read)?;
+        let guard = value.read().unwrap_or_else(PoisonError::into_inner);
         let result = caught(|| act(&guard));
-        drop(inside);
         drop(guard);
+        drop(inside);
         result.map_err(panicked)
     }
 
@@ -89,14 +88,5 @@ impl Hosted {
             let what = format!("call a {known} of a manager as if it were a {asked}");
             Error::new(ErrorKind::Corrupt, what)
         })
-    }
-}
-
-/// The guard, if the lock is free. Nobody panics with it, see `caught` above.
-fn free<G>(tried: Result<G, TryLockError<G>>) -> Option<G> {
-    match tried {
-        Ok(guard) => Some(guard),
-        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-        Err(TryLockError::WouldBlock) => None,
     }
 }

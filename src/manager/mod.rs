@@ -12,6 +12,7 @@ mod client;
 mod dict;
 mod entry;
 mod function;
+mod gate;
 mod hosted;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod hostile;

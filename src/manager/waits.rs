@@ -4,6 +4,10 @@
 //! One that is in an object already, and calls another, looks first whether whoever is in that one
 //! waits, over however many steps, for this thread. Whoever closes a circle is the last to begin
 //! waiting, and finds all others written down.
+//!
+//! What is written down can be old: a thread is struck out after it got in. But it is in the object
+//! from the same step on ([`gate`](super::gate)), and stays there as long as somebody looks, as it
+//! waits to be struck out. So whoever is found waiting does wait, until the look is over.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -13,10 +17,13 @@ use std::sync::{Arc, Mutex};
 use crate::error::{Error, ErrorKind, Result};
 use crate::shim::lock;
 
+use super::gate::{Caller, Way};
 use super::hosted::Hosted;
 
-/// Which object a thread that is in one waits for.
-static WAITING: Mutex<Option<HashMap<usize, Arc<Hosted>>>> = Mutex::new(None);
+/// Which object a thread that is in one waits for, and what for.
+static WAITING: Mutex<Option<Waiting>> = Mutex::new(None);
+
+type Waiting = HashMap<usize, (Arc<Hosted>, Way)>;
 
 /// The next thread's number.
 static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -34,53 +41,47 @@ pub(super) struct Inside<'a> {
     me: usize,
 }
 
-/// Enters an object: `attempt` does not wait, `wait` does.
+/// Enters an object, and waits for that.
 ///
 /// # Errors
 /// `Deadlock` if this thread would wait for itself.
-pub(super) fn enter<'a, G>(
-    hosted: &'a Arc<Hosted>,
-    attempt: impl FnOnce() -> Option<G>,
-    wait: impl FnOnce() -> G,
-) -> Result<(G, Inside<'a>)> {
+pub(super) fn enter(hosted: &Arc<Hosted>, way: Way) -> Result<Inside<'_>> {
     let me = ME.with(|me| *me);
     let is_nested = INSIDE.with_borrow(|inside| {
         let is_in = inside.contains(&hosted.key());
         if is_in { Err(deadlock(hosted)) } else { Ok(!inside.is_empty()) }
     })?;
-    let guard = match is_nested.then(attempt) {
-        None => wait(),
-        Some(Some(guard)) => guard,
-        Some(None) => {
-            await_turn(me, hosted)?;
-            let guard = wait();
-            lock(&WAITING).as_mut().and_then(|waiting| waiting.remove(&me));
-            guard
-        }
-    };
-    lock(&hosted.inside).push(me);
+    let caller = Caller { thread: me, is_nested };
+    if !is_nested {
+        hosted.gate.enter(caller, way);
+    } else if !hosted.gate.try_enter(caller, way) {
+        await_turn(me, hosted, way)?;
+        hosted.gate.enter(caller, way);
+        lock(&WAITING).as_mut().and_then(|waiting| waiting.remove(&me));
+    }
     INSIDE.with_borrow_mut(|inside| inside.push(hosted.key()));
-    Ok((guard, Inside { hosted, me }))
+    Ok(Inside { hosted, me })
 }
 
 /// Writes down that this thread waits for an object, unless those in there wait for it.
-fn await_turn(me: usize, hosted: &Arc<Hosted>) -> Result<()> {
+fn await_turn(me: usize, hosted: &Arc<Hosted>, way: Way) -> Result<()> {
     let mut waiting = lock(&WAITING);
     let waiting = waiting.get_or_insert_default();
-    let mut known = HashSet::new();
-    let mut next = vec![Arc::clone(hosted)];
-    // Bounded: every object is looked at once.
-    while let Some(object) = next.pop() {
-        if !known.insert(object.key()) {
-            continue;
-        }
-        let threads = lock(&object.inside).clone();
-        if threads.contains(&me) {
+    let mut known = HashSet::from([me]);
+    let mut next = hosted.gate.holders(me, way);
+    // Bounded: every thread is looked at once.
+    while let Some(thread) = next.pop() {
+        if thread == me {
             return Err(deadlock(hosted));
         }
-        next.extend(threads.iter().filter_map(|thread| waiting.get(thread)).cloned());
+        if !known.insert(thread) {
+            continue;
+        }
+        if let Some((object, way)) = waiting.get(&thread) {
+            next.extend(object.gate.holders(thread, *way));
+        }
     }
-    waiting.insert(me, Arc::clone(hosted));
+    waiting.insert(me, (Arc::clone(hosted), way));
     Ok(())
 }
 
@@ -96,8 +97,63 @@ fn deadlock(hosted: &Hosted) -> Error {
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        // A thread is in an object once.
-        lock(&self.hosted.inside).retain(|thread| *thread != self.me);
+        self.hosted.gate.leave(self.me);
         INSIDE.with_borrow_mut(|inside| inside.pop());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raw::kind::Kind;
+    use crate::segment;
+
+    fn hosted(key: u64) -> Arc<Hosted> {
+        Hosted::new(key, 0_u8, segment::allocate(1, Kind::Inert, |_, _| {}).unwrap())
+    }
+
+    fn nested(thread: usize) -> Caller {
+        Caller { thread, is_nested: true }
+    }
+
+    /// Numbers that no thread of the other tests has.
+    const ONE: usize = usize::MAX;
+    const OTHER: usize = usize::MAX - 1;
+
+    fn write_down(thread: usize, hosted: &Arc<Hosted>, way: Way) {
+        lock(&WAITING).get_or_insert_default().insert(thread, (Arc::clone(hosted), way));
+    }
+
+    fn strike_out(thread: usize) {
+        lock(&WAITING).as_mut().and_then(|waiting| waiting.remove(&thread));
+    }
+
+    /// It had waited for a writer, and has got in beside the other one, who reads, too, and wants to
+    /// be where it came from: that was a `Deadlock`, and is none.
+    #[test]
+    fn whoever_has_just_got_in_does_not_wait() {
+        let (first, second) = (hosted(1), hosted(2));
+        assert!(first.gate.try_enter(nested(ONE), Way::Write));
+        write_down(ONE, &second, Way::Read);
+        assert!(second.gate.try_enter(nested(OTHER), Way::Read));
+        assert!(second.gate.try_enter(nested(ONE), Way::Read));
+        await_turn(OTHER, &first, Way::Write).unwrap();
+        [ONE, OTHER].into_iter().for_each(strike_out);
+    }
+
+    #[test]
+    fn whoever_waits_for_this_one_is_a_deadlock() {
+        let (first, second) = (hosted(1), hosted(2));
+        let (one, other) = (usize::MAX - 2, usize::MAX - 3);
+        assert!(first.gate.try_enter(nested(one), Way::Write));
+        assert!(second.gate.try_enter(nested(other), Way::Write));
+        for way in [Way::Read, Way::Write] {
+            write_down(one, &second, way);
+            for way in [Way::Read, Way::Write] {
+                let error = await_turn(other, &first, way).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Deadlock);
+            }
+        }
+        strike_out(one);
     }
 }
