@@ -127,8 +127,8 @@ impl Server {
         }
     }
 
-    /// Says through the door why a knock was lost. Whoever hears that its pipe is closed asks there,
-    /// and takes one such note, so it does not matter whose it is.
+    /// Says through the door why a knock was lost. Whoever hears that its pipe is closed asks
+    /// there, and takes one such note, so it does not matter whose it is.
     fn turn_away(&self, why: &Error) {
         let what = "connect to a manager: its server could not take the pipe";
         let mut note = Error::new(why.kind(), what);

@@ -128,8 +128,8 @@ mod tests {
         lock(&WAITING).as_mut().and_then(|waiting| waiting.remove(&thread));
     }
 
-    /// It had waited for a writer, and has got in beside the other one, who reads, too, and wants to
-    /// be where it came from: that was a `Deadlock`, and is none.
+    /// It had waited for a writer, and has got in beside the other one, who reads, too, and wants
+    /// to be where it came from: that was a `Deadlock`, and is none.
     #[test]
     fn whoever_has_just_got_in_does_not_wait() {
         let (first, second) = (hosted(1), hosted(2));

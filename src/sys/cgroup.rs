@@ -1,7 +1,7 @@
 //! What the memory limits of containers, control groups (cgroups(7)), leave a process.
 //!
-//! The kernel knows no error for a group without memory: whoever gives a memfd its pages is not told
-//! that there are none, somebody in the group is killed. So the limit is looked at before.
+//! The kernel knows no error for a group without memory: whoever gives a memfd its pages is not
+//! told that there are none, somebody in the group is killed. So the limit is looked at before.
 
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 /// From here on a limit is none: 2^60.
 const NO_LIMIT: u64 = 1 << 60;
 
-/// What is left to programs for their own memory, and with a 64th part to the kernel for its tables.
+/// What is left to programs for their own memory, and with a 64th part to the kernel for tables.
 const MARGIN: u64 = 1 << 20;
 
 /// How one of the two versions of control groups says what it says.
@@ -78,7 +78,7 @@ impl Files {
 /// The mount in which memory is limited: the first version's if it does that, or the second's.
 fn find_mount(mountinfo: &str) -> Option<Mount> {
     let mounts = mountinfo.lines().filter_map(|line| {
-        // proc(5): id, parent, device, root, where, how, any number of words, -, kind, of what, how.
+        // proc(5): id, parent, device, root, where, how, any words, -, kind, of what, how.
         let (place, kind) = line.split_once(" - ")?;
         let mut place = place.split(' ').skip(3);
         let (root, at) = (PathBuf::from(place.next()?), PathBuf::from(place.next()?));

@@ -120,8 +120,8 @@ fn handle() -> io::Result<libc::sigaction> {
 fn exchange(action: Option<&libc::sigaction>) -> io::Result<libc::sigaction> {
     let action = action.map_or(std::ptr::null(), std::ptr::from_ref);
     let mut before = MaybeUninit::uninit();
-    // SAFETY: both are valid for the call, or null. A handler is one of ours, which do what a handler
-    // may, or one that the kernel gave us.
+    // SAFETY: both are valid for the call, or null. A handler is one of ours, which do what
+    // a handler may, or one that the kernel gave us.
     let done = unsafe { libc::sigaction(libc::SIGINT, action, before.as_mut_ptr()) };
     if done < 0 {
         return Err(io::Error::last_os_error());

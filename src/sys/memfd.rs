@@ -43,8 +43,8 @@ pub(crate) fn create_unsealed(name: &CStr, size: u64) -> io::Result<OwnedFd> {
 /// Gives pages to a range, so that running out of memory is an error here and not a signal later.
 /// A page that the range begins or ends in is part of it.
 ///
-/// The kernel would hand out page after page until it has to kill somebody, so all but a short range
-/// is first compared with what is left.
+/// The kernel would hand out page after page until it has to kill somebody, so all but a short
+/// range is first compared with what is left.
 pub(crate) fn reserve(memory: BorrowedFd<'_>, offset: u64, length: u64) -> io::Result<()> {
     if length >= SHORT {
         return reserve_part(memory, offset, length);

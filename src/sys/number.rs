@@ -9,8 +9,8 @@ use nix::fcntl::{FcntlArg, fcntl};
 const FIRST: RawFd = 3;
 
 /// Gives a file that has just been opened a number of its own: where a program has closed its
-/// standard streams, the kernel gives their numbers away first, and whatever the program prints would
-/// go into the file.
+/// standard streams, the kernel gives their numbers away first, and whatever the program prints
+/// would go into the file.
 pub(crate) fn above_standard(file: OwnedFd) -> io::Result<OwnedFd> {
     if file.as_raw_fd() >= FIRST { Ok(file) } else { copy(&file) }
 }

@@ -96,9 +96,9 @@ pub trait Framed {}
 
 /// Any type that serde knows, in [postcard](https://docs.rs/postcard)'s format. The default.
 ///
-/// To serde a `Vec<u8>` is a list of numbers, which are carried one by one, some 2 ns each; a `String`
-/// and what uses `serde_bytes` are copied as a whole. Connections also send bytes as they are, see
-/// [`send_bytes`](crate::Connection::send_bytes).
+/// To serde a `Vec<u8>` is a list of numbers, which are carried one by one, some 2 ns each; a
+/// `String` and what uses `serde_bytes` are copied as a whole. Connections also send bytes as they
+/// are, see [`send_bytes`](crate::Connection::send_bytes).
 ///
 /// Types that need to know their format's description of itself (`#[serde(flatten)]`, untagged
 /// enums) cannot be decoded from it; that is an error, not a wrong value.
