@@ -11,13 +11,16 @@
 //!   look at the bell; ring if marked        look at the condition; sleep if the bell is as marked
 //! ```
 //!
-//! **No baton.** A ring wakes a thread that sleeps, and changes the word, so one that is about to
-//! sleep looks again. Who is woken looks before it gives up. So no ring is spent on one that then
-//! leaves what it was rung for, unless it dies; then the janitor wakes everybody.
+//! **A baton only from those who take nothing.** A ring wakes a thread that sleeps, and changes the
+//! word, so one that is about to sleep looks again. Who is woken looks before it gives up. So no
+//! ring is spent on one that then leaves what it was rung for, unless it dies; then the janitor
+//! wakes everybody. But who waits for many things leaves it, see
+//! [`wait_many`](super::wait_many), and so rings for the next one.
 
 use crate::shim::{Futex, Ordering, fence, fence_after_rmw, kill_point, mutant};
 
-use super::wait::{self, Place, Terms, Waited};
+use super::wait::{self, Fence, Place, Terms, Waited};
+use super::wait_many::{Post, Spot};
 
 /// A thread may sleep here.
 const MARK: u32 = 1 << 0;
@@ -57,7 +60,7 @@ impl Bell {
     /// Whether somebody may wait. Call it after the RMW that changed what they may wait for.
     #[inline]
     pub(crate) fn is_marked(&self) -> bool {
-        // Fence `bell`: meets the one of `Spot::fence`. The change is before it, the look at the
+        // Fence `bell`: meets the one of `Place::fence`. The change is before it, the look at the
         // mark after it.
         fence_after_rmw("bell");
         // Relaxed: see above.
@@ -127,6 +130,11 @@ impl Bell {
         wait::wait(self, terms, ready, suspect)
     }
 
+    /// Where a thread waits that waits for other things as well.
+    pub(crate) fn post<'a>(&'a self, epoch: &'a Futex) -> Post<'a> {
+        Post::new(Spot::Bell(self), Some(epoch), Fence::Full)
+    }
+
     /// A bell outside of any segment.
     #[cfg(test)]
     pub(crate) fn new() -> Self {
@@ -148,6 +156,10 @@ impl Place for Bell {
         self.0.word().fetch_or(MARK, Ordering::Relaxed) | MARK
     }
 
+    fn is_heavy(&self) -> bool {
+        false
+    }
+
     fn fence(&self) {
         // Fence `bell`: meets the one of `is_marked`. The mark is before it, the second look after.
         fence_after_rmw("bell");
@@ -160,4 +172,8 @@ impl Place for Bell {
     }
 
     fn pass_on(&self) {}
+
+    fn leave(&self) {
+        self.ring_one();
+    }
 }

@@ -15,12 +15,13 @@
 use crate::shim::{AtomicU32, AtomicU64, Futex, Ordering, fence, kill_point, mutant};
 
 use super::wait::{self, Fence, Place, Terms, Waited};
+use super::wait_many::{Post, Spot};
 
 /// How many words a bench can have at the most.
 #[cfg(not(multiproc_loom))]
-const WORDS_MAX: usize = 16;
+pub(super) const WORDS_MAX: usize = 16;
 #[cfg(multiproc_loom)]
-const WORDS_MAX: usize = 2;
+pub(super) const WORDS_MAX: usize = 2;
 
 /// The first slot that can be a waiter's: in the places of those below, the first word of a bench
 /// has what it says of all words.
@@ -158,10 +159,14 @@ impl<const N: usize> Bench<N> {
         ready: impl FnMut() -> bool,
         suspect: impl FnMut(),
     ) -> Waited {
+        wait::wait(&self.stool(table, me, terms.how), terms, ready, suspect)
+    }
+
+    /// Where waiter `me` of `table` waits that waits for other things as well.
+    pub(crate) fn stool<'a>(&'a self, table: &'a [Waiter], me: usize, how: Fence) -> Stool<'a, N> {
         const { assert!(0 < N && N <= WORDS_MAX) };
         debug_assert!(FIRST <= me && me < 64 * N);
-        let place = Spot { bench: self, table, me, how: terms.how };
-        wait::wait(&place, terms, ready, suspect)
+        Stool { bench: self, table, me, how }
     }
 
     /// Takes back the mark of a dead waiter. Idempotent; too late, it wakes the slot's new owner in
@@ -300,14 +305,27 @@ fn wake(table: &[Waiter], slot: usize) {
 }
 
 /// One waiter's place on a bench.
-struct Spot<'a, const N: usize> {
+pub(crate) struct Stool<'a, const N: usize> {
     bench: &'a Bench<N>,
     table: &'a [Waiter],
     me: usize,
     how: Fence,
 }
 
-impl<const N: usize> Place for Spot<'_, N> {
+impl<'a> Stool<'a, WORDS_MAX> {
+    /// The word that its waiter sleeps on.
+    pub(super) fn token(&self) -> &'a Futex {
+        &self.table[self.me].token
+    }
+
+    /// The stool, in a segment with this epoch.
+    pub(crate) fn post(self, epoch: &'a Futex) -> Post<'a> {
+        let how = self.how;
+        Post::new(Spot::Bench(self), Some(epoch), how)
+    }
+}
+
+impl<const N: usize> Place for Stool<'_, N> {
     fn futex(&self) -> &Futex {
         &self.table[self.me].token
     }

@@ -14,7 +14,8 @@
 
 use crate::shim::{Futex, Ordering, at, kill_point, mutant};
 
-use super::wait::{self, Place, Terms, Waited};
+use super::wait::{self, Fence, Place, Terms, Waited};
+use super::wait_many::{Post, Spot};
 
 /// The flag.
 const SET: u32 = 1 << 0;
@@ -108,16 +109,25 @@ impl Event {
         }
     }
 
+    /// Where a thread waits that waits for other things as well. An event of this process alone has
+    /// no epoch.
+    pub(crate) fn post<'a>(&'a self, epoch: Option<&'a Futex>) -> Post<'a> {
+        Post::new(Spot::Event(self), epoch, Fence::Full)
+    }
+
     /// An event outside of any segment.
-    #[cfg(test)]
     pub(crate) fn new() -> Self {
         Self(Futex::new(0))
     }
 }
 
 impl Moment {
+    /// Before the first set of an event.
+    #[cfg(all(test, multiproc_loom))]
+    pub(crate) const ZERO: Self = Self(0);
+
     /// Whether the flag is set now, or was set between the two moments.
-    fn is_set_since(self, began: Self) -> bool {
+    pub(crate) fn is_set_since(self, began: Self) -> bool {
         self.0 & SET != 0 || self.0 / GENERATION != began.0 / GENERATION
     }
 }
@@ -143,6 +153,10 @@ impl Place for Event {
         self.0.word().fetch_or(mark, Ordering::Relaxed) | mark
     }
 
+    fn is_heavy(&self) -> bool {
+        false
+    }
+
     fn fence(&self) {
         // None: mark and flag are in one word.
     }
@@ -158,7 +172,6 @@ impl Place for Event {
 #[cfg(all(test, not(multiproc_loom)))]
 mod tests {
     use super::*;
-    use crate::raw::wait::Fence;
     use crate::raw::wait::testing::{Watchdog, dawdle, terms};
     use crate::sys::clock::Deadline;
     use std::sync::atomic::AtomicU32;

@@ -28,6 +28,7 @@ pub(crate) mod tape;
 pub(crate) mod twin;
 pub(crate) mod units;
 pub(crate) mod wait;
+pub(crate) mod wait_many;
 pub(crate) mod wide;
 
 #[cfg(all(test, not(multiproc_loom)))]

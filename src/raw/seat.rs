@@ -6,6 +6,7 @@
 use crate::shim::{Futex, Ordering, at, fence, kill_point, mutant};
 
 use super::wait::{self, Fence, Place, Terms, Waited};
+use super::wait_many::{Post, Spot};
 
 /// The waiter sleeps, or is about to.
 const PARKED: u32 = 1 << 0;
@@ -109,6 +110,11 @@ impl Seat {
         suspect: impl FnMut(),
     ) -> Waited {
         wait::wait(self, terms, ready, suspect)
+    }
+
+    /// Where a thread waits that waits for other things as well.
+    pub(crate) fn post<'a>(&'a self, epoch: &'a Futex, how: Fence) -> Post<'a> {
+        Post::new(Spot::Seat(self), Some(epoch), how)
     }
 
     /// A seat outside of any segment.

@@ -39,12 +39,13 @@
 //! end at their limits. So foreign bytes can change how many permits there are, which is all that a
 //! semaphore is about, but lead nobody astray.
 
-use crate::shim::{AtomicU64, Ordering, at, kill_point, mutant};
+use crate::shim::{AtomicU64, Futex, Ordering, at, kill_point, mutant};
 
 use super::Corrupt;
 use super::bell::Bell;
 use super::participants::PARTICIPANTS_MAX;
 use super::wait::{Terms, Waited};
+use super::wait_many::Post;
 
 /// How many permits a semaphore can have.
 pub(crate) const PERMITS_MAX: u32 = (1 << 23) - 1;
@@ -224,6 +225,11 @@ impl Semaphore {
     pub(crate) fn available(&self) -> u32 {
         // Relaxed: a remark.
         permits(self.desk.word.load(Ordering::Relaxed))
+    }
+
+    /// Where a thread waits for a permit that waits for other things as well.
+    pub(crate) fn post<'a>(&'a self, epoch: &'a Futex) -> Post<'a> {
+        self.desk.bell.post(epoch)
     }
 
     /// Who has permits, and how many, as of now.

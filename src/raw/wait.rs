@@ -105,6 +105,12 @@ pub(super) trait Place {
     /// Sets the mark of this thread, and gives the value of the futex that means "not woken yet".
     fn announce(&self) -> u32;
 
+    /// Whether the fence between the mark and the second look is the heavy one, which does for all
+    /// places at once.
+    fn is_heavy(&self) -> bool {
+        true
+    }
+
     /// What keeps the publisher and this thread from missing each other: between the mark and the
     /// second look.
     fn fence(&self) {
@@ -119,8 +125,17 @@ pub(super) trait Place {
     /// Hands a wake that this thread does not use to another waiter.
     fn pass_on(&self);
 
+    /// Hands a wake to another waiter, of a thread that has found what it was woken for and leaves
+    /// it there.
+    fn leave(&self) {
+        self.pass_on();
+    }
+
     /// Looks for as long as it is cheaper than to sleep. True if `ready` said so.
-    fn linger(&self, deadline: Deadline, ready: &mut impl FnMut() -> bool) -> bool {
+    fn linger(&self, deadline: Deadline, ready: &mut impl FnMut() -> bool) -> bool
+    where
+        Self: Sized,
+    {
         linger(deadline, ready)
     }
 }
@@ -131,7 +146,7 @@ pub(crate) const BACKSTOP: Duration = Duration::from_millis(100);
 /// How long the news of `FENCED` may take to reach a publisher that is past its light fence. The
 /// publisher's store buffer drains within microseconds; what is slower than this meets the
 /// backstop.
-const SETTLE: Duration = Duration::from_millis(1);
+pub(super) const SETTLE: Duration = Duration::from_millis(1);
 
 /// At most this many yields, which take 0.4 us each where nobody else wants the CPU.
 const YIELDS: u32 = 50;
@@ -155,7 +170,7 @@ pub(super) fn wait(
     if terms.how == Fence::Full && place.demand_fences() {
         std::thread::sleep(SETTLE);
     }
-    let mut epoch = epoch_of(terms);
+    let mut epoch = epoch_of(terms.epoch);
     // A death from before this wait will not bump the epoch again.
     if !mutant("wait-suspect-first") {
         suspect();
@@ -184,7 +199,7 @@ pub(super) fn wait(
         if ready() {
             return Waited::Ready;
         }
-        let before = mem::replace(&mut epoch, epoch_of(terms));
+        let before = mem::replace(&mut epoch, epoch_of(terms.epoch));
         if (!picked || before != epoch) && !mutant("wait-suspect") {
             suspect();
             if ready() {
@@ -201,10 +216,10 @@ pub(super) fn wait(
 }
 
 /// The death epoch, behind which everything is visible that the recovery did before it bumped it.
-fn epoch_of(terms: Terms<'_>) -> u32 {
+pub(super) fn epoch_of(epoch: &Futex) -> u32 {
     // Acquire `epoch-bumped`: pairs with the Release of whoever bumps the epoch. A sleep that takes
     // the new epoch for granted must not have suspected on the state from before the recovery.
-    terms.epoch.word().load(at(Ordering::Acquire, "epoch-bumped"))
+    epoch.word().load(at(Ordering::Acquire, "epoch-bumped"))
 }
 
 /// Looks some times in a row. True if `ready` said so.
@@ -222,7 +237,7 @@ fn look(ready: &mut impl FnMut() -> bool) -> bool {
 }
 
 /// Spins, then gives way. True if `ready` said so.
-fn linger(deadline: Deadline, ready: &mut impl FnMut() -> bool) -> bool {
+pub(super) fn linger(deadline: Deadline, ready: &mut impl FnMut() -> bool) -> bool {
     // The first looks do without the clock, which costs as much as an answer takes to come.
     if look(ready) {
         shim::came_while_spinning();

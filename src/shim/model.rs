@@ -1,8 +1,9 @@
 //! Loom's atomics, a futex made of them, and the switch that breaks one step at a time.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use loom::thread::ThreadId;
@@ -119,14 +120,37 @@ pub(crate) fn kill_point(name: &'static str) {
 #[derive(Debug)]
 pub(crate) struct Futex {
     word: AtomicU32,
-    /// How many sleep.
-    queue: Mutex<u32>,
+    /// Who sleeps, the first to come in front.
+    queue: Mutex<VecDeque<Sleeper>>,
     bell: Condvar,
+}
+
+#[derive(Debug)]
+enum Sleeper {
+    /// At the bell of this word.
+    Here,
+    /// At a bell of its own, as it sleeps on other words as well.
+    Elsewhere(Arc<Vigil>),
+}
+
+/// A thread that sleeps on many words.
+#[derive(Debug)]
+struct Vigil {
+    is_over: Mutex<bool>,
+    bell: Condvar,
+}
+
+impl Vigil {
+    fn end(&self) {
+        *self.is_over.lock().unwrap() = true;
+        self.bell.notify_one();
+    }
 }
 
 impl Futex {
     pub(crate) fn new(value: u32) -> Self {
-        Self { word: AtomicU32::new(value), queue: Mutex::new(0), bell: Condvar::new() }
+        let queue = Mutex::new(VecDeque::new());
+        Self { word: AtomicU32::new(value), queue, bell: Condvar::new() }
     }
 
     pub(crate) fn word(&self) -> &AtomicU32 {
@@ -138,7 +162,7 @@ impl Futex {
         // An RMW, not a load: the kernel's compare reads the newest value.
         let sleeps = self.word.fetch_add(0, Ordering::AcqRel) == expected;
         if sleeps && timeout != Some(Duration::ZERO) {
-            *queue += 1;
+            queue.push_back(Sleeper::Here);
             drop(self.bell.wait(queue).unwrap());
         }
     }
@@ -156,20 +180,59 @@ impl Futex {
         }
     }
 
-    pub(crate) fn wake_one(&self) -> bool {
-        let mut queue = self.queue.lock().unwrap();
-        let sleeps = *queue > 0;
-        if sleeps {
-            *queue -= 1;
-            self.bell.notify_one();
+    /// As the kernel does it: goes to sleep on one word after the other, comparing each, and is no
+    /// more on any of them afterwards. A wake on any of them meanwhile is spent on this thread.
+    pub(crate) fn wait_many(words: &[(&Self, u32)], timeout: Duration) {
+        let vigil = Arc::new(Vigil { is_over: Mutex::new(false), bell: Condvar::new() });
+        let sleeps = words.iter().all(|(futex, expected)| {
+            let mut queue = futex.queue.lock().unwrap();
+            let is_same = futex.word.fetch_add(0, Ordering::AcqRel) == *expected;
+            if is_same {
+                queue.push_back(Sleeper::Elsewhere(Arc::clone(&vigil)));
+            }
+            is_same
+        });
+        if sleeps && timeout != Duration::ZERO {
+            let mut is_over = vigil.is_over.lock().unwrap();
+            while !*is_over {
+                is_over = vigil.bell.wait(is_over).unwrap();
+            }
         }
-        sleeps
+        for (futex, _) in words {
+            let is_another = |sleeper: &Sleeper| match sleeper {
+                Sleeper::Here => true,
+                Sleeper::Elsewhere(other) => !Arc::ptr_eq(other, &vigil),
+            };
+            futex.queue.lock().unwrap().retain(is_another);
+        }
+    }
+
+    pub(crate) fn wake_one(&self) -> bool {
+        let first = {
+            let mut queue = self.queue.lock().unwrap();
+            let first = queue.pop_front();
+            if let Some(Sleeper::Here) = first {
+                self.bell.notify_one();
+            }
+            first
+        };
+        if let Some(Sleeper::Elsewhere(vigil)) = &first {
+            vigil.end();
+        }
+        first.is_some()
     }
 
     pub(crate) fn wake_all(&self) {
-        let mut queue = self.queue.lock().unwrap();
-        *queue = 0;
-        self.bell.notify_all();
+        let all = {
+            let mut queue = self.queue.lock().unwrap();
+            self.bell.notify_all();
+            std::mem::take(&mut *queue)
+        };
+        for sleeper in all {
+            if let Sleeper::Elsewhere(vigil) = sleeper {
+                vigil.end();
+            }
+        }
     }
 }
 
@@ -230,6 +293,9 @@ pub(crate) const BACK_OFFS: u32 = 1;
 pub(crate) fn back_off(_look: u32) {}
 
 pub(crate) const YIELD_BUDGET: Duration = Duration::ZERO;
+
+/// Time does not pass, so it is never too long.
+pub(crate) const TRUST: Duration = Duration::MAX;
 
 pub(crate) fn poll_pause() {
     loom::hint::spin_loop();

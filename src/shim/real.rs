@@ -84,7 +84,6 @@ pub(crate) struct Futex(AtomicU32);
 
 impl Futex {
     /// A word outside of any segment.
-    #[cfg(test)]
     pub(crate) const fn new(value: u32) -> Self {
         Self(AtomicU32::new(value))
     }
@@ -104,6 +103,12 @@ impl Futex {
         timeout: Option<Duration>,
     ) {
         sys::futex::wait_two((&self.0, expected), (&other.0, other_expected), timeout);
+    }
+
+    /// Sleeps while each of the words is what is expected of it, at most for `timeout`.
+    pub(crate) fn wait_many(words: &[(&Self, u32)], timeout: Duration) {
+        let words: Vec<_> = words.iter().map(|(futex, expected)| (&futex.0, *expected)).collect();
+        sys::vigil::keep(&words, &[], timeout);
     }
 
     /// Wakes one sleeper. False if there was none.
@@ -171,6 +176,9 @@ pub(crate) fn back_off(look: u32) {
 
 /// How long it pays to let others run instead of going to sleep: a wake-up costs 20 to 50 us.
 pub(crate) const YIELD_BUDGET: Duration = Duration::from_micros(20);
+
+/// How long news of one thing keep a thread that waits for many from asking after the others.
+pub(crate) const TRUST: Duration = Duration::from_millis(100);
 
 /// Waits between two looks at a word that another core is about to write.
 ///

@@ -5,6 +5,8 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use super::clock::Deadline;
+
 /// `struct futex_waitv` of linux/futex.h.
 #[repr(C)]
 struct WaitV {
@@ -34,38 +36,92 @@ pub(crate) fn wait_two(
     second: (&AtomicU32, u32),
     timeout: Option<Duration>,
 ) {
-    static DENIED: AtomicBool = AtomicBool::new(false);
-    // Relaxed: a stale answer costs one more failing call.
-    if DENIED.load(Ordering::Relaxed) {
-        return wait(first.0, first.1, timeout);
+    if waitv(&[entry(first), entry(second)], timeout) == Vector::Missing {
+        wait(first.0, first.1, timeout);
     }
-    let entry = |(word, val): (&AtomicU32, u32)| WaitV {
-        val: u64::from(val),
-        uaddr: word.as_ptr() as u64,
-        flags: FUTEX_32,
-        reserved: 0,
-    };
-    let words = [entry(first), entry(second)];
+}
+
+/// As many words one call can wait for (`FUTEX_WAITV_MAX`).
+pub(crate) const WORDS_MAX: usize = 128;
+
+/// How often words are looked at where nobody can sleep on all of them.
+pub(crate) const TURN: Duration = Duration::from_millis(1);
+
+/// Sleeps while all words hold what is expected of them, at most for `timeout`.
+///
+/// Below Linux 5.16, or where a filter denies the call, it looks at all of them every millisecond,
+/// and sleeps on the first one in between; so it does with more than [`WORDS_MAX`] of them.
+pub(crate) fn wait_many(words: &[(&AtomicU32, u32)], timeout: Duration) {
+    let mut entries =
+        [const { WaitV { val: 0, uaddr: 0, flags: FUTEX_32, reserved: 0 } }; WORDS_MAX];
+    if let Some(entries) = entries.get_mut(..words.len()) {
+        entries.iter_mut().zip(words).for_each(|(place, word)| *place = entry(*word));
+        if waitv(entries, Some(timeout)) == Vector::Done {
+            return;
+        }
+    }
+    let Some((first, expected)) = words.first() else { return };
+    let deadline = Deadline::after(timeout);
+    // Acquire: what was done before a word was changed is seen by who looks next.
+    while words.iter().all(|(word, expected)| word.load(Ordering::Acquire) == *expected) {
+        wait(first, *expected, Some(deadline.left_at_most(TURN)));
+        if deadline.is_past() {
+            return;
+        }
+    }
+}
+
+/// Whether this machine can sleep on many words, as far as is known.
+pub(crate) fn has_vectors() -> bool {
+    // Relaxed: a stale answer costs one more failing call.
+    !DENIED.load(Ordering::Relaxed)
+}
+
+/// Whether `futex_waitv` was found to be missing.
+static DENIED: AtomicBool = AtomicBool::new(false);
+
+/// What came of a sleep on many words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Vector {
+    /// It is over, for any reason.
+    Done,
+    /// The machine has none, or no memory for it.
+    Missing,
+}
+
+fn entry((word, expected): (&AtomicU32, u32)) -> WaitV {
+    WaitV { val: u64::from(expected), uaddr: word.as_ptr() as u64, flags: FUTEX_32, reserved: 0 }
+}
+
+fn waitv(words: &[WaitV], timeout: Option<Duration>) -> Vector {
+    if !has_vectors() {
+        return Vector::Missing;
+    }
     let deadline = timeout.map(absolute);
     let deadline = deadline.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: `words` and the deadline outlive the call; the kernel only reads the two live words.
+    // SAFETY: `words` and the deadline outlive the call; the kernel only reads the words that the
+    // entries, which `entry` made of references that the callers still have, lead to.
     let done = unsafe {
         libc::syscall(
             libc::SYS_futex_waitv,
             words.as_ptr(),
-            2_u32,
+            words.len() as u32,
             0_u32,
             deadline,
             libc::CLOCK_MONOTONIC,
         )
     };
     if done >= 0 {
-        return;
+        return Vector::Done;
     }
-    let cause = io::Error::last_os_error().raw_os_error();
-    if matches!(cause, Some(libc::ENOSYS | libc::EPERM)) {
-        DENIED.store(true, Ordering::Relaxed);
-        wait(first.0, first.1, timeout);
+    match io::Error::last_os_error().raw_os_error() {
+        Some(libc::ENOSYS | libc::EPERM) => {
+            // Relaxed: see `has_vectors`.
+            DENIED.store(true, Ordering::Relaxed);
+            Vector::Missing
+        }
+        Some(libc::ENOMEM) => Vector::Missing,
+        _ => Vector::Done,
     }
 }
 
@@ -134,5 +190,27 @@ mod tests {
             wake(word, 1);
             sleeper.join().unwrap();
         }
+    }
+
+    #[test]
+    fn any_of_many_words_wakes_a_sleeper() {
+        for count in [1, 2, WORDS_MAX, WORDS_MAX + 1] {
+            let words: Vec<AtomicU32> = (0..count).map(|_| AtomicU32::new(0)).collect();
+            let all: Vec<_> = words.iter().map(|word| (word, 0)).collect();
+            let start = Instant::now();
+            wait_many(&all, Duration::from_millis(5));
+            assert!(start.elapsed() >= Duration::from_millis(5));
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while words[count - 1].load(Ordering::Acquire) == 0 {
+                        wait_many(&all, Duration::from_secs(60));
+                    }
+                });
+                words[count - 1].store(1, Ordering::Release);
+                wake(&words[count - 1], 1);
+            });
+            wait_many(&all, Duration::from_secs(60));
+        }
+        wait_many(&[], Duration::ZERO);
     }
 }

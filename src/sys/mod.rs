@@ -4,6 +4,7 @@
 pub(crate) mod barrier;
 pub(crate) mod cgroup;
 pub(crate) mod child;
+pub(crate) mod chime;
 pub(crate) mod clock;
 pub(crate) mod clone;
 pub(crate) mod epoll;
@@ -23,3 +24,4 @@ pub(crate) mod socket;
 pub(crate) mod spawn;
 pub(crate) mod task;
 pub(crate) mod thread;
+pub(crate) mod vigil;

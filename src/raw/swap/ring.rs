@@ -174,6 +174,20 @@ impl<M: SwapMemory> Ring<M> {
         }
     }
 
+    /// What a pop would find, `Done` if there is a message. Takes nothing.
+    pub(crate) fn peek(
+        &self,
+        hand: &mut Hand,
+        is_first: impl Fn() -> bool,
+    ) -> Result<Popped, Corrupt> {
+        Ok(match self.find(&mut hand.head)? {
+            _ if !is_first() => Popped::Elsewhere,
+            Found::Ready(_) => Popped::Done,
+            Found::NotYet(word) if !self.shape.is_closed(word) => Popped::Empty,
+            Found::NotYet(_) => Popped::Closed,
+        })
+    }
+
     /// Says that the message in the block of `hand` was read: from here on nobody else will.
     #[inline]
     pub(crate) fn acknowledge(&self, hand: &Hand) {

@@ -28,6 +28,7 @@ mod loom_swap;
 mod loom_swap_recover;
 mod loom_twin;
 mod loom_wait;
+mod loom_wait_many;
 mod loom_wide;
 mod swap_memory;
 

@@ -2,10 +2,11 @@
 //! more.
 
 use crate::raw::Corrupt;
+use crate::raw::swap::Popped;
 use crate::shim::{Ordering::*, at};
 
 use super::memory::WideMemory;
-use super::{CLOSED, Position, Step, Turn, WideCursor, WideRing};
+use super::{CLOSED, Position, Step, Turn, WideCursor, WidePopped, WideRing, nothing_in};
 
 impl<M: WideMemory> WideRing<M> {
     /// Lets nothing be pushed any more, by anybody. What is there is still popped.
@@ -30,6 +31,20 @@ impl<M: WideMemory> WideRing<M> {
                 return Ok(());
             }
         }
+    }
+
+    /// What a pop would find: whether there is a message, or never will be.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` if something else than such rings wrote into the memory.
+    pub(crate) fn peek(&self, cursor: &mut WideCursor) -> Result<Popped, Corrupt> {
+        let (is_now, state) = self.seek(Step::Pop, &mut cursor.head)?;
+        Ok(match nothing_in(state) {
+            _ if is_now => Popped::Done,
+            WidePopped::Closed => Popped::Closed,
+            _ => Popped::Empty,
+        })
     }
 
     /// How many messages there are; exact while nobody pushes or pops.

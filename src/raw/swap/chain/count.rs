@@ -1,6 +1,8 @@
-//! How many messages a chain has.
+//! How many messages a chain has, and whether there is one.
 
 use crate::raw::Corrupt;
+use crate::raw::swap::Popped;
+use crate::shim::Ordering::Relaxed;
 
 use super::{Chain, ChainHand, ChainMemory, ring_of};
 
@@ -23,6 +25,25 @@ impl<Q: ChainMemory> Chain<Q> {
         let (pushed, popped) =
             if is_one { self.totals_of(hand, tail.ring())? } else { self.totals(hand)? };
         Ok(pushed.saturating_sub(popped))
+    }
+
+    /// What a pop would find: `Done` if there is a message, or `Empty` if there is none, or
+    /// `Closed` if there will be none. Takes nothing, but goes to where the head is.
+    pub(crate) fn peek(&self, hand: &mut ChainHand<Q::Memory>) -> Result<Popped, Corrupt> {
+        // Not bounded, but each round follows a head that was moved.
+        loop {
+            let head = hand.head;
+            let seat = hand.at_head.as_mut().unwrap_or(&mut hand.at_tail);
+            // Relaxed: as in `pop`.
+            let is_first =
+                || !self.grows || self.memory.turns().head.position.load(Relaxed) == head.0;
+            match seat.ring.peek(&mut seat.hand, is_first)? {
+                Popped::Closed if !self.advance(head)? => return Ok(Popped::Closed),
+                Popped::Closed | Popped::Elsewhere => {}
+                found => return Ok(found),
+            }
+            self.follow_head(hand)?;
+        }
     }
 
     fn totals_of(
