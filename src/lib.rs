@@ -73,6 +73,8 @@ mod queue;
 #[cfg(not(multiproc_loom))]
 mod segment;
 #[cfg(not(multiproc_loom))]
+mod select;
+#[cfg(not(multiproc_loom))]
 mod sync;
 #[cfg(not(multiproc_loom))]
 mod transfer;
@@ -100,7 +102,7 @@ pub use {
     memory::Segment,
     pool::{
         AsCompleted, Imap, ImapUnordered, Pool, PoolBuilder, PoolStats, Task, TaskError,
-        TaskFuture, WORKERS_MAX, as_completed, wait_all, wait_any, worker_state,
+        TaskFuture, WORKERS_MAX, as_completed, wait_all, worker_state,
     },
     process::{
         Builder, ChildInfo, Current, ExitStatus, JoinError, Panic, Parent, Process, StartMethod,
@@ -111,6 +113,7 @@ pub use {
         QueueSlot, QueueStats, Received, Receiver, Receiving, Sender, Sending,
     },
     segment::{Name, NameInfo, ToName},
+    select::{Readable, Waitable, wait_any, wait_any_of},
     sync::{
         Atomic, Barrier, BarrierWait, Condition, Data, Event, Guard, Holder, Integer, Lock,
         LockGuard, Permit, Permits, ReadGuard, ReentrantGuard, ReentrantLock, RwHolders, RwLock,

@@ -8,7 +8,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use multiproc::{ErrorKind, Pool, TaskError, as_completed, wait_all, wait_any};
+use multiproc::{ErrorKind, Pool, TaskError, as_completed, wait_all, wait_any_of};
 
 use common::tasks::{for_ever, odd_is_wrong, pid_after, square};
 
@@ -140,8 +140,8 @@ fn tasks_are_waited_for_together() {
     assert!(wait_all(&tasks, Duration::from_secs(60)));
     let sum: u64 = as_completed(tasks).map(|(_, result)| result.unwrap()).sum();
     assert_eq!(sum, 55);
-    let tasks = [pool.submit(for_ever, ()).unwrap(), pool.submit(|_: ()| (), ()).unwrap()];
-    assert_eq!(wait_any(&tasks, Duration::from_secs(60)), Some(1));
+    let mut tasks = [pool.submit(for_ever, ()).unwrap(), pool.submit(|_: ()| (), ()).unwrap()];
+    assert_eq!(wait_any_of(&mut tasks, Duration::from_secs(60)).unwrap(), [1]);
     assert!(!wait_all(&tasks, Duration::ZERO));
 }
 

@@ -21,7 +21,7 @@ fn a_task_whose_result_was_taken_is_over() {
         let (sender, heard) = mpsc::channel();
         task.on_done(move |result| sender.send(result.is_err()).unwrap());
         assert_eq!(heard.recv_timeout(Duration::from_secs(5)), Ok(true));
-        assert_eq!(wait_any(std::slice::from_ref(&task), Duration::from_secs(5)), Some(0));
+        assert_eq!(wait_any(&mut [&mut task], Duration::from_secs(5)).unwrap(), [0]);
         assert!(as_completed([task]).next().unwrap().1.is_err());
     });
 }

@@ -12,6 +12,7 @@
 //! | `end` | who owns a side of a lane; how it moves and how it closes |
 //! | `travel` | how a connection crosses to another process |
 //! | `named` | pipes that two programs find by a name |
+//! | `watch` | a connection as one of several things that are waited for |
 
 mod bytes;
 mod connection;
@@ -24,6 +25,7 @@ mod pipe;
 mod ring;
 mod stream;
 mod travel;
+mod watch;
 
 pub use bytes::{Message, Reserved};
 pub use connection::{Connection, Iter, Nothing};

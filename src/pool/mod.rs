@@ -47,7 +47,7 @@ pub use error::TaskError;
 pub use imap::{Imap, ImapUnordered};
 pub use stats::PoolStats;
 pub use task::{Task, TaskFuture};
-pub use wait::{AsCompleted, as_completed, wait_all, wait_any};
+pub use wait::{AsCompleted, as_completed, wait_all};
 pub use worker::worker_state;
 
 use crate::error::{Context, Error, ErrorKind, Result};

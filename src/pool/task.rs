@@ -8,6 +8,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
+use crate::raw::event::Event;
+use crate::raw::wait_many::{Post, Watched};
 use crate::sys::clock::Deadline;
 
 use super::error::TaskError;
@@ -50,6 +52,8 @@ pub struct Task<R> {
 pub(super) struct Core<R> {
     state: Mutex<State<R>>,
     changed: Signal,
+    /// Set when it is over, if it is watched.
+    end: Event,
     cancel: Mutex<Option<Weak<dyn Cancel>>>,
     pool: Identity,
 }
@@ -57,15 +61,11 @@ pub(super) struct Core<R> {
 struct State<R> {
     phase: Phase<R>,
     succeeded: bool,
-    callbacks: Vec<(Ticket, Callback<R>)>,
-    /// Of the next callback.
-    ticket: Ticket,
+    callbacks: Vec<Callback<R>>,
     waker: Option<Waker>,
+    /// Whether somebody waits for it among other things.
+    is_watched: bool,
 }
-
-/// Names a callback of a task.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Ticket(u64);
 
 enum Phase<R> {
     /// The task is not over.
@@ -85,21 +85,16 @@ impl<R> Core<R> {
             phase: Phase::Open,
             succeeded: false,
             callbacks: Vec::new(),
-            ticket: Ticket::default(),
             waker: None,
+            is_watched: false,
         };
         Arc::new(Self {
             state: Mutex::new(state),
             changed: Signal::new(),
+            end: Event::new(),
             cancel: Mutex::new(None),
             pool,
         })
-    }
-
-    /// How many callbacks wait for the end.
-    #[cfg(test)]
-    pub(super) fn callbacks(&self) -> usize {
-        lock(&self.state).callbacks.len()
     }
 
     /// By whom the task can be cancelled.
@@ -127,15 +122,18 @@ impl<R> Core<R> {
             let callbacks = std::mem::take(&mut state.callbacks);
             if callbacks.is_empty() {
                 state.phase = Phase::Over(outcome);
-                let waker = state.waker.take();
+                let (waker, is_watched) = (state.waker.take(), state.is_watched);
                 drop(state);
                 self.changed.notify_all();
+                if is_watched {
+                    self.end.set();
+                }
                 waker.into_iter().for_each(Waker::wake);
                 return;
             }
             drop(state);
             let _serving = self.pool.serve();
-            callbacks.into_iter().for_each(|(_, callback)| call(callback, &outcome));
+            callbacks.into_iter().for_each(|callback| call(callback, &outcome));
         }
     }
 }
@@ -271,38 +269,39 @@ impl<R> Task<R> {
     #[doc(alias = "error_callback")]
     #[doc(alias = "add_done_callback")]
     pub fn on_done(&self, callback: impl FnOnce(&Result<R, TaskError>) + Send + 'static) {
-        self.hear(Box::new(callback));
-    }
-
-    /// As [`on_done`](Self::on_done). The ticket by which the callback can be taken out again.
-    pub(super) fn hear(&self, callback: Callback<R>) -> Ticket {
         let mut state = lock(&self.core.state);
-        let ticket = state.ticket;
         if let Phase::Taken = state.phase {
             drop(state);
-            call(callback, &Err(taken()));
-            return ticket;
+            call(Box::new(callback), &Err(taken()));
+            return;
         }
-        state.ticket = Ticket(ticket.0 + 1);
-        state.callbacks.push((ticket, callback));
+        state.callbacks.push(Box::new(callback));
         if let Phase::Over(_) = state.phase
             && let Phase::Over(outcome) = std::mem::replace(&mut state.phase, Phase::Shown)
         {
             drop(state);
             self.core.show(outcome);
         }
-        ticket
     }
 
-    /// Takes out a callback, if it was not called.
-    pub(super) fn hear_no_more(&self, ticket: Ticket) {
-        let mut state = lock(&self.core.state);
-        if let Some(at) = state.callbacks.iter().position(|(known, _)| *known == ticket) {
-            let callback = state.callbacks.remove(at);
-            // What it has is dropped outside of the lock.
-            drop(state);
-            drop(callback);
-        }
+    /// The task, for one who waits for its end.
+    pub(crate) fn watched(&mut self) -> &mut dyn Watched {
+        lock(&self.core.state).is_watched = true;
+        self
+    }
+}
+
+impl<R> Watched for Task<R> {
+    fn post(&self) -> Post<'_> {
+        self.core.end.post(None)
+    }
+
+    fn is_ready(&mut self) -> bool {
+        Self::is_ready(self) || self.is_waited_for_in_vain()
+    }
+
+    fn suspect(&mut self) {
+        // The pool minds its workers.
     }
 }
 

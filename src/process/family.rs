@@ -10,6 +10,8 @@ use super::client::Server;
 use super::exit::ExitStatus;
 use super::monitor::Monitor;
 use crate::error::{Error, ErrorKind, Result};
+use crate::raw::event::Event;
+use crate::raw::wait_many::Post;
 use crate::segment;
 use crate::shim::lock;
 use crate::sys::child::{self, Waited};
@@ -51,6 +53,8 @@ pub(crate) struct Child {
     /// Whether it runs a function of the user's, as against the fork server or a failed start.
     is_visible: AtomicBool,
     ended: Mutex<Option<ExitStatus>>,
+    /// Set when it has ended, for those who wait for other things as well.
+    end: Event,
 }
 
 static FAMILY: AtomicPtr<Family> = AtomicPtr::new(std::ptr::null_mut());
@@ -147,6 +151,7 @@ impl Family {
             is_daemon,
             is_visible: AtomicBool::new(false),
             ended: Mutex::default(),
+            end: Event::new(),
         });
         lock(&self.children).insert(key, Arc::clone(&child));
         if let Err(error) = monitor.watch(&child) {
@@ -238,9 +243,15 @@ impl Child {
         };
         *ended = Some(status);
         drop(ended);
+        self.end.set();
         family().forget(self);
         segment::recover_all();
         Some(status)
+    }
+
+    /// Where the monitor tells of its end.
+    pub(crate) fn post(&self) -> Post<'_> {
+        self.end.post(None)
     }
 
     /// Has the monitor watch it again, unless it has been reaped.

@@ -11,6 +11,7 @@ use super::exit::{ExitStatus, JoinError, Panic};
 use super::family::{Child, family};
 use super::job::{self, Report, Trouble};
 use crate::error::{Context, Error, ErrorKind, Result};
+use crate::raw::wait_many::{Post, Watched};
 use crate::sys::clock::Deadline;
 use crate::sys::letter::Letter;
 use crate::sys::{letter, socket};
@@ -46,6 +47,12 @@ impl<R: DeserializeOwned> Process<R> {
 }
 
 impl<R> Process<R> {
+    /// The process, for one who waits for its end.
+    pub(crate) fn watched(&mut self) -> Result<&mut dyn Watched> {
+        self.child.check_is_ours()?;
+        Ok(self)
+    }
+
     /// Reads everything that the child said. It has ended, so all of it is here.
     fn last_report(&self) -> Result<Last> {
         let mut last = Last::Nothing;
@@ -65,6 +72,21 @@ impl<R> Process<R> {
                 return Ok(last);
             }
         }
+    }
+}
+
+impl<R> Watched for Process<R> {
+    fn post(&self) -> Post<'_> {
+        self.child.post()
+    }
+
+    fn is_ready(&mut self) -> bool {
+        self.child.ended().is_some()
+    }
+
+    /// The monitor tells of the end; who would not wait for it looks for itself.
+    fn suspect(&mut self) {
+        self.child.try_reap();
     }
 }
 

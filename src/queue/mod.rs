@@ -18,6 +18,7 @@
 //! | `info` | what a queue says about itself |
 //! | `travel` | how a handle crosses to another process |
 //! | `named` | queues that programs find by a name |
+//! | `watch` | a queue as one of several things that are waited for |
 
 mod body;
 mod builder;
@@ -37,6 +38,7 @@ mod tasks;
 mod track;
 mod travel;
 mod waiting;
+mod watch;
 
 #[cfg(all(test, not(multiproc_loom)))]
 mod hostile;

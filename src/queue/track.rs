@@ -88,6 +88,11 @@ impl WideTrack {
         self.ring.push(&mut self.cursor, self.message)
     }
 
+    /// What a pop would find.
+    pub(super) fn peek(&mut self) -> Result<Popped, Corrupt> {
+        self.ring.peek(&mut self.cursor)
+    }
+
     #[inline]
     pub(super) fn pop(&mut self) -> Result<Popped, Corrupt> {
         Ok(match self.ring.pop(&mut self.cursor)? {

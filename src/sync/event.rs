@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::raw;
 use crate::raw::wait::Waited;
 use crate::segment::Site;
+use crate::raw::wait_many::{Post, Watched};
 use crate::sys::clock::Deadline;
 use crate::transfer::identity::fingerprint;
 
@@ -118,12 +119,40 @@ impl Event {
         Ok(self.wait_until(Deadline::after(timeout))? == Waited::Ready)
     }
 
+    /// The event, for one who waits for it from now on.
+    pub(crate) fn watched(&mut self) -> Result<EventWatch<'_>> {
+        let began = self.object.machine().now();
+        self.object.me()?;
+        Ok(EventWatch { event: self, began })
+    }
+
     fn wait_until(&self, deadline: Deadline) -> Result<Waited> {
         let event = self.object.machine();
         let began = event.now();
         self.object.me()?;
         // Nobody is suspected: what the dead have done to an event is in its word.
         Ok(event.wait(began, self.object.segment().terms(deadline), || ()))
+    }
+}
+
+/// An event that is waited for among other things, since some moment.
+pub(crate) struct EventWatch<'a> {
+    event: &'a Event,
+    began: raw::event::Moment,
+}
+
+impl Watched for EventWatch<'_> {
+    fn post(&self) -> Post<'_> {
+        let object = &self.event.object;
+        object.machine().post(Some(object.segment().death_epoch()))
+    }
+
+    fn is_ready(&mut self) -> bool {
+        self.event.object.machine().now().is_set_since(self.began)
+    }
+
+    fn suspect(&mut self) {
+        // Nobody is suspected: what the dead have done to an event is in its word.
     }
 }
 

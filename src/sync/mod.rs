@@ -22,6 +22,7 @@ pub use barrier::{Barrier, BarrierWait};
 pub use condition::Condition;
 pub use data::Data;
 pub use event::Event;
+pub(crate) use event::EventWatch;
 pub use guard::Guard;
 pub use lock::{Lock, LockGuard};
 pub use permits::Permits;

@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::raw::semaphore::{self as raw, PERMITS_MAX, Plan, Refusal};
 use crate::raw::wait::Waited;
 use crate::segment::{Name, Shared, Site, ToName};
+use crate::raw::wait_many::{Post, Watched};
 use crate::sys::clock::Deadline;
 use crate::transfer::cargo;
 use crate::transfer::identity::fingerprint;
@@ -307,9 +308,29 @@ impl Semaphore {
         holders.map(|(participant, count)| Holder::new(segment, participant, count)).collect()
     }
 
+    /// The semaphore, for one who waits until there is a permit.
+    pub(crate) fn watched(&mut self) -> Result<&mut dyn Watched> {
+        self.object.me()?;
+        Ok(self)
+    }
+
     #[cfg(test)]
     pub(super) fn object(&self) -> &Object<raw::Semaphore> {
         &self.object
+    }
+}
+
+impl Watched for Semaphore {
+    fn post(&self) -> Post<'_> {
+        self.object.machine().post(self.object.segment().death_epoch())
+    }
+
+    fn is_ready(&mut self) -> bool {
+        self.available() > 0
+    }
+
+    fn suspect(&mut self) {
+        Self::suspect(self);
     }
 }
 

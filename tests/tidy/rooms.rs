@@ -22,7 +22,8 @@ const ROOMS: &[(&str, u8)] = &[
     ("process", 7),
     ("manager", 8),
     ("pool", 8),
-    ("fuzzing", 9),
+    ("select", 9),
+    ("fuzzing", 10),
 ];
 
 /// Process-private atomics: a model of shared memory has nothing to say about them.
