@@ -114,6 +114,7 @@ pub use {
     },
     segment::{Name, NameInfo, ToName},
     select::{Readable, Waitable, wait_any, wait_any_of},
+    select::{Readable, Readiness, ReadinessGuard, Waitable, wait_any, wait_any_of},
     sync::{
         Atomic, Barrier, BarrierWait, Condition, Data, Event, Guard, Holder, Integer, Lock,
         LockGuard, Permit, Permits, ReadGuard, ReentrantGuard, ReentrantLock, RwHolders, RwLock,

@@ -4,15 +4,20 @@
 //! |---|---|
 //! | `waitable` | what can be waited for, and the fds among it |
 //! | `party` | everything that one call waits for |
+//! | `readiness` | an fd that says when to look, for loops that wait for fds |
+//! | `lookout` | the thread behind those fds |
 //!
 //! What a handle contributes, where its news are told and how to look, is beside its type; the
 //! protocol is [`wait_many`](crate::raw::wait_many).
 
+mod lookout;
 mod party;
+mod readiness;
 mod waitable;
 
 use std::time::Duration;
 
+pub use readiness::{Readiness, ReadinessGuard};
 pub use waitable::{Readable, Waitable};
 
 use crate::error::Result;
