@@ -3,12 +3,16 @@
 //! Pipes and sockets sleep in the kernel for every message; the floor and what spins do not.
 //! Compare within a class.
 
+#![allow(unsafe_code)]
+
 mod support;
 
-use std::io::{Read, Write};
+use std::io::{PipeReader, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
-use multiproc::{Connection, Pipe, Plain};
+use multiproc::{Connection, Pipe, Plain, wait_any_of};
 use support::memory::pause;
 use support::peer::with_process;
 use support::{Contender, Table, floor, pin, start};
@@ -27,6 +31,14 @@ fn main() {
         .row(multiproc_plain_blocking())
         .row(multiproc_bytes())
         .row(multiproc_strings_blocking())
+        .run(rounds);
+    Table::new("One message, one way, by whichever of several pipes it comes")
+        .over(floor())
+        .row(os_poll(1))
+        .row(os_poll(8))
+        .row(multiproc_plain_blocking())
+        .row(multiproc_wait_any(1))
+        .row(multiproc_wait_any(8))
         .run(rounds);
 }
 
@@ -152,6 +164,63 @@ fn multiproc_strings_blocking() -> Contender {
         }
     };
     Contender::round_trip("multiproc, String of 32 bytes", with_process(echo, ask))
+}
+
+/// Row: `wait_any_of` so many pipes of plain `u64`, on both sides, and `recv` from the one.
+fn multiproc_wait_any(count: usize) -> Contender {
+    fn receive(ends: &mut [Connection<u64, u64, Plain>]) -> (usize, u64) {
+        let ready = wait_any_of(ends, Duration::MAX).expect("a wait");
+        (ready[0], ends[ready[0]].recv().expect("a message"))
+    }
+    let pipes = (0..count).map(|_| plain_pipe());
+    let (mut here, mut there): (Vec<_>, Vec<_>) = pipes.unzip();
+    let echo = move |iterations| {
+        for _ in 0..iterations {
+            let (which, message) = receive(&mut there);
+            there[which].send(message).expect("an answer on its way");
+        }
+    };
+    let ask = move |iterations| {
+        for message in 0..iterations {
+            let which = message as usize % count;
+            here[which].send(message).expect("a request on its way");
+            assert_eq!(receive(&mut here), (which, message));
+        }
+    };
+    Contender::round_trip(&format!("multiproc, wait_any of {count}"), with_process(echo, ask))
+}
+
+/// Row: `poll(2)` over so many pipe(2)s, on both sides, and `read` from the one.
+fn os_poll(count: usize) -> Contender {
+    fn receive(readers: &mut [PipeReader]) -> (usize, [u8; 8]) {
+        let fd = |reader: &PipeReader| reader.as_raw_fd();
+        let entry = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+        let mut polled: Vec<_> = readers.iter().map(fd).map(entry).collect();
+        // SAFETY: the array outlives the call, and is as long as it is said to be.
+        let ready = unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, -1) };
+        assert_eq!(ready, 1);
+        let which = polled.iter().position(|entry| entry.revents != 0).expect("a message");
+        let mut bytes = [0; 8];
+        readers[which].read_exact(&mut bytes).expect("a message");
+        (which, bytes)
+    }
+    let pipes = || (0..count).map(|_| std::io::pipe().expect("a pipe"));
+    let (mut requests, mut asks): (Vec<_>, Vec<_>) = pipes().unzip();
+    let (mut answers, mut replies): (Vec<_>, Vec<_>) = pipes().unzip();
+    let echo = move |iterations| {
+        for _ in 0..iterations {
+            let (which, bytes) = receive(&mut requests);
+            replies[which].write_all(&bytes).expect("an answer on its way");
+        }
+    };
+    let ask = move |iterations: u64| {
+        for message in 0..iterations {
+            let which = message as usize % count;
+            asks[which].write_all(&message.to_ne_bytes()).expect("a request on its way");
+            assert_eq!(receive(&mut answers), (which, message.to_ne_bytes()));
+        }
+    };
+    Contender::round_trip(&format!("pipe(2), poll(2) of {count}"), with_process(echo, ask))
 }
 
 type PlainPipe = (Connection<u64, u64, Plain>, Connection<u64, u64, Plain>);

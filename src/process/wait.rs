@@ -84,6 +84,10 @@ impl<R> Watched for Process<R> {
         self.child.ended().is_some()
     }
 
+    fn is_surely_ready(&mut self) -> bool {
+        self.child.try_reap().is_some()
+    }
+
     /// The monitor tells of the end; who would not wait for it looks for itself.
     fn suspect(&mut self) {
         self.child.try_reap();

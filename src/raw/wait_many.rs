@@ -45,6 +45,12 @@ pub(crate) trait Watched {
     /// Whether it is there. Takes nothing that anybody else could have.
     fn is_ready(&mut self) -> bool;
 
+    /// As [`is_ready`](Self::is_ready), for an answer that is given to somebody: looked for once
+    /// more where looks as a rule only hear what others have found.
+    fn is_surely_ready(&mut self) -> bool {
+        self.is_ready()
+    }
+
     /// Asks after those who should bring it, and recovers the dead.
     fn suspect(&mut self);
 }

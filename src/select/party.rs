@@ -83,8 +83,9 @@ impl<'a> Party<'a> {
     /// What is ready now, in order.
     pub(super) fn ready(&mut self) -> Result<Vec<usize>> {
         let handles = self.handles.iter_mut().zip(&self.handles_at);
-        let mut ready: Vec<usize> =
-            handles.filter_map(|(handle, index)| handle.is_ready().then_some(*index)).collect();
+        let mut ready: Vec<usize> = handles
+            .filter_map(|(handle, index)| handle.is_surely_ready().then_some(*index))
+            .collect();
         if !self.fds_at.is_empty() {
             let readable = self.fds.readable().context(|| "poll fds".to_owned())?;
             let fds = readable.into_iter().zip(&self.fds_at);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use multiproc::{
     Array, Barrier, Condition, Connection, Event, Lock, Pipe, Plain, Pool, Process, Queue,
-    ReentrantLock, RwLock, Semaphore, StartMethod, Value,
+    Readable, ReentrantLock, RwLock, Semaphore, StartMethod, Value, wait_any,
 };
 use serde::{Deserialize, Serialize};
 
@@ -123,6 +123,35 @@ pub fn with_a_porter() -> Result {
     Ok(())
 }
 
+fn knock((mut here, event): (Connection<u64, u64>, Event)) {
+    here.send(1).unwrap();
+    assert_eq!(here.recv().unwrap(), 2);
+    event.set().unwrap();
+    assert_eq!(here.recv().unwrap(), 3);
+}
+
+/// Waits for whichever comes first, of a child and of others.
+pub fn at_several_doors() -> Result {
+    let (mut event, mut queue) = (Event::new()?, Queue::<u64>::bounded(1)?);
+    let (mut here, there) = Pipe::duplex()?;
+    let mut child = Process::spawn(knock, (there, event.clone()))?;
+    // A wait that nobody ends ends all the same.
+    assert!(wait_any(&mut [&mut queue], Duration::from_millis(5))?.is_empty());
+    let ready = wait_any(&mut [&mut queue, &mut event, &mut here, &mut child], Duration::MAX)?;
+    // A child that could not start does not come.
+    if ready.contains(&3) || here.recv().is_err() {
+        return Err(child.join().unwrap_err().into());
+    }
+    assert_eq!(ready, [2]);
+    here.send(2)?;
+    let (_far, near) = std::os::unix::net::UnixStream::pair()?;
+    let ready = wait_any(&mut [&mut queue, &mut Readable(near), &mut event], Duration::MAX)?;
+    assert_eq!(ready, [2]);
+    here.send(3)?;
+    assert_eq!(wait_any(&mut [&mut queue, &mut child], Duration::MAX)?, [1]);
+    Ok(child.join()?)
+}
+
 /// A pool.
 pub fn in_a_group() -> Result {
     let pool = Pool::new(2)?;
@@ -135,10 +164,11 @@ pub fn in_a_group() -> Result {
 
 /// All of it. What did not work, as it says itself.
 pub fn all() -> std::result::Result<(), Vec<String>> {
-    let parts: [fn() -> Result; 4] = [
+    let parts: [fn() -> Result; 5] = [
         || with_a_companion(StartMethod::ForkServer),
         || with_a_companion(StartMethod::Spawn),
         with_a_porter,
+        at_several_doors,
         in_a_group,
     ];
     let failures: Vec<String> =
