@@ -31,8 +31,8 @@ use waitable::Source;
 ///
 /// Ready means that the bare verb would not wait: a message of a [`Connection`] or a [`Queue`]
 /// can be received, or an error or the end of it heard; an [`Event`] is set, or was since the call
-/// began; a [`Semaphore`] has a permit; a [`Process`] has ended; a [`Task`] is over; an fd is
-/// [`Readable`]. All of it can be mixed. A timeout of zero only looks; one of [`Duration::MAX`]
+/// began; a [`Semaphore`] has a permit; a [`Process`] has ended; a [`Task`] is over, or `get` would
+/// say that here it is waited for in vain; an fd is [`Readable`]. All of it can be mixed. A timeout of zero only looks; one of [`Duration::MAX`]
 /// waits for ever.
 ///
 /// Nothing is taken: whoever is told of a message receives it by `recv`. Others may be faster,

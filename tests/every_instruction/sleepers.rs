@@ -1,6 +1,8 @@
 //! Queues whose others sleep: what was to wake them does, or is passed on.
 
-use multiproc::{Plain, Process, Queue, Receiver, Sender};
+use std::time::Duration;
+
+use multiproc::{Plain, Process, Queue, Receiver, Sender, wait_any};
 
 use crate::common::until;
 use crate::stepping::{Fate, Gate, Operation, Say, alone, begin, end, sibling};
@@ -139,6 +141,40 @@ fn recv_that_has_to_wait() {
     });
 }
 
+/// One looks for what another one waits for, and takes nothing: whatever becomes of it, the other
+/// one gets it.
+#[test]
+fn wait_any_beside_a_receiver() {
+    type Kept = (Numbers, Option<Process<u64>>);
+    fn make() -> (Receiver<u64, Plain>, Kept) {
+        let queue = of_one();
+        (queue.receiver().unwrap(), (queue, None))
+    }
+    fn victim((mut receiver, gate): (Receiver<u64, Plain>, Gate)) {
+        begin(gate);
+        let _ = wait_any(&mut [&mut receiver], Duration::MAX);
+        end();
+    }
+    fn wake((queue, other): &mut Kept) {
+        // The victim sleeps longest, so it is woken.
+        *other = Some(sibling(receives, queue.receiver().unwrap()));
+        until(|| queue.info().handles.iter().filter(|handle| handle.is_asleep).count() == 2);
+        queue.send(1).unwrap();
+    }
+    fn check((mut queue, other): Kept, _: Fate) {
+        let Some(other) = other else {
+            queue.send(2).unwrap();
+            assert_eq!(queue.recv().unwrap(), 2);
+            return is_settled(&queue, 1);
+        };
+        assert_eq!(other.join().unwrap(), 1);
+        is_settled(&queue, 1);
+    }
+    alone("wait_any_beside_a_receiver", |()| {
+        Operation::new("wait_any, a receiver waits", make, victim, check).woken_by(wake).try_all();
+    });
+}
+
 /// Two wait for room; the one that is woken dies.
 #[test]
 fn send_that_has_to_wait() {
@@ -209,7 +245,7 @@ fn recv_and_task_done() {
             queue.task_done().unwrap();
         }
         assert!(other.join().unwrap());
-        assert!(queue.join_timeout(std::time::Duration::ZERO).unwrap());
+        assert!(queue.join_timeout(Duration::ZERO).unwrap());
         is_settled(&queue, 1);
     }
     alone("recv_and_task_done", |()| {
