@@ -424,6 +424,41 @@ fn a_look_takes_nothing_and_does_not_wait() {
     });
 }
 
+/// How many threads this process has.
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+#[test]
+fn a_wait_leaves_no_file_and_no_thread_behind() {
+    alone("a_wait_leaves_nothing_behind", |()| {
+        let mut all = All::new();
+        let pipes = (0..200).map(|_| Pipe::simplex::<u64>().unwrap());
+        let (_senders, mut connections): (Vec<_>, Vec<_>) = pipes.unzip();
+        let (mut client, stream) = UnixStream::pair().unwrap();
+        let (mut before, mut stream) = (None, Readable(stream));
+        for round in 0..20 {
+            assert_eq!(all.wait(true, Duration::from_millis(3)), []);
+            assert_eq!(wait_any_of(&mut connections, Duration::from_millis(3)).unwrap(), []);
+            let mut sources: Vec<&mut dyn Waitable> =
+                connections.iter_mut().map(|connection| connection as _).collect();
+            sources.push(&mut stream);
+            thread::scope(|scope| {
+                scope.spawn(soon(|| client.write_all(b"!").unwrap()));
+                assert_eq!(wait_any(&mut sources, FOR_EVER).unwrap(), [200]);
+            });
+            assert_eq!((&stream.0).read(&mut [0; 8]).unwrap(), 1);
+            if round == 0 {
+                before = Some((common::open_fds(), threads()));
+            }
+        }
+        // A thread that was waited for may be seen for a moment.
+        let before = before.unwrap();
+        assert_eq!(common::open_fds(), before.0);
+        common::until(|| threads() <= before.1);
+    });
+}
+
 #[test]
 fn nothing_to_wait_for_is_not_waited_for() {
     assert_eq!(wait_any(&mut [], FOR_EVER).unwrap(), []);

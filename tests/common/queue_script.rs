@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use multiproc::{Codec, Connection, Nothing, Pipe, Plain, Queue};
+use multiproc::{Codec, Connection, Nothing, Pipe, Plain, Queue, wait_any};
 
 use super::script::{self, Tape, Window};
 
@@ -130,10 +130,11 @@ impl World {
         fn look_at<T, C: Codec<T>>(queue: Option<&mut Queue<T, C>>, number: u8) {
             let Some(queue) = queue else { return };
             std::hint::black_box((queue.len(), queue.is_full(), queue.is_closed()));
-            match number / 2 % 4 {
+            match number / 2 % 5 {
                 0 => drop(format!("{queue:?} {:?}", queue.info())),
                 1 => drop(queue.task_done()),
                 2 => drop(queue.join_timeout(Duration::ZERO)),
+                3 => drop(wait_any(&mut [queue], Duration::from_micros(1))),
                 _ => drop(queue.stats()),
             }
         }

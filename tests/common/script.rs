@@ -10,7 +10,7 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use multiproc::{Connection, Nothing, Pipe, Plain};
+use multiproc::{Connection, Nothing, Pipe, Plain, wait_any};
 
 /// Where a segment has what.
 pub const PARTICIPANTS: usize = 0x1000;
@@ -307,7 +307,8 @@ impl World {
             1 => drop(end.recv_timeout(Duration::ZERO)),
             2 => drop(end.try_recv_bytes()),
             3 => drop(end.recv_bytes_timeout(Duration::ZERO)),
-            4 => drop(end.poll(Duration::from_micros(1))),
+            4 if number & 64 == 0 => drop(end.poll(Duration::from_micros(1))),
+            4 => drop(wait_any(&mut [end], Duration::from_micros(1))),
             _ if end.poll(Duration::ZERO).is_ok_and(|is_there| is_there) => {
                 drop(end.recv_batch(&mut Vec::new(), 3));
             }
@@ -331,7 +332,8 @@ impl World {
                 2 if inn.poll(Duration::ZERO).is_ok_and(|is_there| is_there) => {
                     drop(inn.recv_batch(&mut Vec::new(), 1 + number / 16));
                 }
-                _ => {}
+                2 => {}
+                _ => drop(wait_any(&mut [inn], Duration::from_micros(1))),
             }
         }
     }

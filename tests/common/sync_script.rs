@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use multiproc::{
     Array, Barrier, Condition, Connection, Event, Lock, LockError, Nothing, Pipe, ReentrantLock,
-    RwLock, Semaphore, Value,
+    RwLock, Semaphore, Value, wait_any,
 };
 use serde::{Deserialize, Serialize};
 
@@ -131,6 +131,8 @@ impl Things {
 
     fn use_event(&self, number: u64) {
         let _ = (self.event.wait_timeout(SOON), self.event.is_set());
+        let (mut event, mut semaphore) = (self.event.clone(), self.owned.clone());
+        drop(wait_any(&mut [&mut event, &mut semaphore], SOON));
         let _ = if number & 16 == 0 { self.event.set() } else { self.event.clear() };
     }
 

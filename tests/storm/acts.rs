@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering::*;
 use std::time::{Duration, Instant};
 
-use multiproc::{LockError, Process};
+use multiproc::{LockError, Process, wait_any};
 
 use super::board::{Board, QUOTA, dawdle};
 use super::common::next;
@@ -37,7 +37,7 @@ pub struct Worker {
 
 type Act = (&'static str, fn(&mut Worker));
 
-pub const ACTS: usize = 16;
+pub const ACTS: usize = 17;
 pub const ALL: [Act; ACTS] = [
     ("send", Worker::send),
     ("receive", Worker::receive),
@@ -50,6 +50,7 @@ pub const ALL: [Act; ACTS] = [
     ("semaphore", Worker::acquire),
     ("wait for a condition", Worker::wait),
     ("event", Worker::event),
+    ("wait for anything", Worker::look),
     ("barrier", Worker::meet),
     ("value", Worker::update),
     ("part of an array", Worker::part),
@@ -280,6 +281,12 @@ impl Worker {
             1 => self.things.event.clear().unwrap(),
             _ => drop(self.things.event.wait_timeout(SHORT).unwrap()),
         }
+    }
+
+    fn look(&mut self) {
+        let Things { bounded, growing, semaphore, event, .. } = &mut self.things;
+        let ready = wait_any(&mut [bounded, growing, semaphore, event], SHORT).unwrap();
+        assert!(ready.is_sorted() && ready.iter().all(|index| *index < 4), "{ready:?}");
     }
 
     fn meet(&mut self) {
