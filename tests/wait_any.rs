@@ -518,8 +518,7 @@ fn a_peer_that_is_killed_is_the_end_of_its_connection() {
     });
 }
 
-fn watch_and_take((mut queue, mut event, rounds): (Receiver<u64>, Event, Sender<u64>)) -> u64 {
-    let mut results = rounds;
+fn watch_and_take((mut queue, mut event, mut results): (Receiver<u64>, Event, Sender<u64>)) -> u64 {
     let mut count = 0;
     loop {
         wait_any(&mut [&mut event, &mut queue], FOR_EVER).unwrap();
@@ -576,7 +575,7 @@ fn nobody_sleeps_beside_a_message() {
         let mut state = common::seed();
         println!("seed {state}");
         while Instant::now() < end {
-            let heap = if common::next(&mut state) % 4 == 0 { 50 } else { 1 };
+            let heap = if common::next(&mut state).is_multiple_of(4) { 50 } else { 1 };
             let start = Instant::now();
             (sent..sent + heap).for_each(|message| sender.send(message).unwrap());
             let mut came: Vec<u64> = (0..heap).map(|_| results.recv().unwrap()).collect();
