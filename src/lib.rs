@@ -34,6 +34,8 @@
 //!   [`Name`], by which programs that do not know each other find it.
 //! - [`wait_any`] waits for the first of several things, whatever they are; a [`Readiness`] tells of
 //!   one by an fd.
+//! - [`wait_any`] waits for the first of several things, whatever they are; a [`Readiness`] tells
+//!   of one by an fd.
 //! - A [`Manager`] is a server process that hosts objects: a [`Dict`] and the like, or a value of
 //!   any type of yours. Functions are called with them through a [`Proxy`], from everywhere.
 //! - What is `kill`ed is gone, and nothing else: see the promises in the README.

@@ -32,8 +32,8 @@ use waitable::Source;
 /// Ready means that the bare verb would not wait: a message of a [`Connection`] or a [`Queue`]
 /// can be received, or an error or the end of it heard; an [`Event`] is set, or was since the call
 /// began; a [`Semaphore`] has a permit; a [`Process`] has ended; a [`Task`] is over, or `get` would
-/// say that here it is waited for in vain; an fd is [`Readable`]. All of it can be mixed. A timeout of zero only looks; one of [`Duration::MAX`]
-/// waits for ever.
+/// say that here it is waited for in vain; an fd is [`Readable`]. All of it can be mixed. A timeout
+/// of zero only looks; one of [`Duration::MAX`] waits for ever.
 ///
 /// Nothing is taken: whoever is told of a message receives it by `recv`. Others may be faster,
 /// where there are others: then a bare verb waits, so use `try_recv` and the like. Others that wait
@@ -41,10 +41,10 @@ use waitable::Source;
 /// it comes, and a connection that has a part of one cannot move.
 ///
 /// A peer that is killed makes its connection ready, as soon as `recv` would hear of it. Waiting
-/// takes no CPU time to speak of. More than 60 things or so, or a [`Readable`] fd beside other
-/// things, cost a thread for each 120 of them, for as long as the call sleeps; it is made anew ten
-/// times a second. On a kernel without `futex_waitv` (before Linux 5.16) the thread wakes every
-/// millisecond to look.
+/// takes no CPU time to speak of. A [`Readable`] fd beside other things costs a thread for as long
+/// as the call sleeps, made anew ten times a second; so do each 120 things more than the first
+/// (queues count twice, as most of them have a segment of their own). On a kernel without
+/// `futex_waitv` (before Linux 5.16) the thread wakes every millisecond to look.
 ///
 /// [`Connection`]: crate::Connection
 /// [`Queue`]: crate::Queue
