@@ -243,9 +243,10 @@ impl Child {
         };
         *ended = Some(status);
         drop(ended);
-        self.end.set();
         family().forget(self);
         segment::recover_all();
+        // Who hears of it finds what it left behind recovered.
+        self.end.set();
         Some(status)
     }
 

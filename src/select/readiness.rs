@@ -27,10 +27,11 @@ use super::waitable::{Source, Waitable};
 /// The fd stays readable until `get`, and is so again at once if something was left. It may also be
 /// in vain: another receiver of a queue was faster.
 ///
-/// **Costs.** An eventfd each. When the guard is dropped the thread is woken and looks at all that
-/// it waits for, which takes some 10 to 50 µs of another CPU; so does a `get` without news. A
-/// process with many busy connections is better served by [`wait_any`](crate::wait_any), which
-/// needs no thread. An event that is set and cleared at once may not be told of.
+/// **Costs.** An eventfd each, and news come by one more wake-up of a thread. When the guard is
+/// dropped the thread is woken and looks at all that it waits for, which takes some 10 to 50 µs of
+/// another CPU; so does a `get` without news. A process with many busy connections is better served
+/// by [`wait_any`](crate::wait_any), which needs no thread. An event that is set and cleared at
+/// once may not be told of.
 ///
 /// A child that is forked by [`Process::fork`](crate::Process::fork) cannot use it: the thread
 /// stays in the parent.
