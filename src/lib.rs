@@ -32,8 +32,6 @@
 //! - A [`Value`] or an [`Array`] is plain data in shared memory, with a lock or as atomics.
 //! - A [`Segment`] is plain bytes in shared memory. It, and every other shared object, can have a
 //!   [`Name`], by which programs that do not know each other find it.
-//! - [`wait_any`] waits for the first of several things, whatever they are; a [`Readiness`] tells of
-//!   one by an fd.
 //! - [`wait_any`] waits for the first of several things, whatever they are; a [`Readiness`] tells
 //!   of one by an fd.
 //! - A [`Manager`] is a server process that hosts objects: a [`Dict`] and the like, or a value of
@@ -117,7 +115,6 @@ pub use {
         QueueSlot, QueueStats, Received, Receiver, Receiving, Sender, Sending,
     },
     segment::{Name, NameInfo, ToName},
-    select::{Readable, Waitable, wait_any, wait_any_of},
     select::{Readable, Readiness, ReadinessGuard, Waitable, wait_any, wait_any_of},
     sync::{
         Atomic, Barrier, BarrierWait, Condition, Data, Event, Guard, Holder, Integer, Lock,

@@ -8,8 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::error::Result;
 use crate::raw;
 use crate::raw::wait::Waited;
-use crate::segment::Site;
 use crate::raw::wait_many::{Post, Watched};
+use crate::segment::Site;
 use crate::sys::clock::Deadline;
 use crate::transfer::identity::fingerprint;
 
