@@ -106,10 +106,11 @@ impl Drop for Inside<'_> {
 mod tests {
     use super::*;
     use crate::raw::kind::Kind;
-    use crate::segment;
+    use crate::segment::{self, Spec};
 
     fn hosted(key: u64) -> Arc<Hosted> {
-        Hosted::new(key, 0_u8, segment::allocate(1, Kind::Inert, |_, _| {}).unwrap())
+        let life = Spec { kind: Kind::Inert, bytes: 1, furnished: 1, init: &|_, _| {} };
+        Hosted::new(key, 0_u8, segment::allocate(&life).unwrap())
     }
 
     fn nested(thread: usize) -> Caller {

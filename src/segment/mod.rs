@@ -136,7 +136,7 @@ impl Segment {
         let me = segment
             .join(segment.memory.as_fd(), std::process::id())?
             .ok_or_else(courier::too_many)?;
-        Ok(Arc::new(segment.as_participant(me)))
+        Ok(Arc::new(segment.into_participant(me)))
     }
 
     /// Maps memory of this size, without entering it; `None` if it is no segment. It has nothing to
@@ -157,7 +157,7 @@ impl Segment {
     }
 
     /// The segment as one that this process has entered, under this number.
-    fn as_participant(mut self, me: u32) -> Self {
+    fn into_participant(mut self, me: u32) -> Self {
         self.me = AtomicU32::new(me);
         self.generation = AtomicU32::new(sys::fork::generation());
         self

@@ -213,7 +213,8 @@ fn is_named(segment: &Segment) -> bool {
 /// nobody does, or it has taken too long.
 fn wait_for_replacer(visited: &Segment, until: Deadline) -> Option<()> {
     let is_there = lease::is_held_elsewhere(visited.memory.as_fd(), NAME).ok()?;
-    if until.is_past() || !(is_there || !is_named(visited)) {
+    let is_unlinked = !is_named(visited);
+    if until.is_past() || !is_there && !is_unlinked {
         return None;
     }
     std::thread::sleep(Duration::from_millis(1));
@@ -301,7 +302,7 @@ fn check_label(name: &Name, segment: &Segment, wanted: &str) -> Result<()> {
 }
 
 fn enter(visited: Segment, me: u32) -> Arc<Segment> {
-    let segment = Arc::new(visited.as_participant(me));
+    let segment = Arc::new(visited.into_participant(me));
     registry::add(&segment);
     // Of those who died with nobody there, nobody has heard.
     segment.recover();
