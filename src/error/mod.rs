@@ -77,6 +77,11 @@ pub enum ErrorKind {
     Exists,
     /// Two programs mean different things: what one has made is not what the other one asks for.
     Mismatch,
+    /// Somebody else has the name, or the place in the file system.
+    InUse,
+    /// One side did not let the other in: another user, another key, other messages, or no
+    /// handshake at all. It concerns that one connection alone.
+    Refused,
 }
 
 impl Error {

@@ -78,3 +78,10 @@ impl Watch {
         Ok(())
     }
 }
+
+/// Readable when one of the fds is, or the bell was rung and nobody has heard it.
+impl AsFd for Watch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.set.0.as_fd()
+    }
+}

@@ -1,6 +1,7 @@
 //! Room 0: the only door to the kernel. Knows no type of ours; speaks fds, `io::Result` and plain
 //! words.
 
+pub(crate) mod address;
 pub(crate) mod barrier;
 pub(crate) mod cgroup;
 pub(crate) mod child;

@@ -89,7 +89,8 @@ pub(crate) fn next_length(socket: BorrowedFd<'_>, deadline: Deadline) -> io::Res
     }
 }
 
-fn try_receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<Packet> {
+/// Receives one packet into `bytes`, if there is one: `EAGAIN` says that there is none.
+pub(crate) fn try_receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<Packet> {
     loop {
         match receive_message(socket, bytes) {
             Err(cause) if is_passing(&cause) => {}
