@@ -34,6 +34,8 @@
 //!   [`Name`], by which programs that do not know each other find it.
 //! - [`wait_any`] waits for the first of several things, whatever they are; a [`Readiness`] tells
 //!   of one by an fd.
+//! - A [`Listener`] gives a connection to programs that were started apart, and perhaps built
+//!   apart: they [`connect()`].
 //! - A [`Manager`] is a server process that hosts objects: a [`Dict`] and the like, or a value of
 //!   any type of yours. Functions are called with them through a [`Proxy`], from everywhere.
 //! - What is `kill`ed is gone, and nothing else: see the promises in the README.
@@ -42,6 +44,7 @@
 //! gives the value back. That a peer died is a value, not a panic.
 //!
 //! **Not supported**: other systems than Linux on x86-64 with glibc; functions called in programs
+//! **Not supported**: other systems than Linux on x86-64 with glibc; calls of functions in programs
 //! that do not share their executable; functions from libraries loaded at run time. A participant
 //! that writes into the shared memory on purpose can spoil the messages of others, but not the
 //! memory safety of their programs.
@@ -62,6 +65,8 @@ mod channel;
 #[cfg(all(fuzzing, not(multiproc_loom)))]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(not(multiproc_loom))]
+mod listener;
 #[cfg(not(multiproc_loom))]
 mod manager;
 #[cfg(not(multiproc_loom))]
@@ -97,6 +102,7 @@ pub use error::{BarrierError, Error, ErrorKind, LockError, RecvError, Result, Se
 pub use {
     array::{Array, ArrayGuard, RangeGuard},
     channel::{Connection, Iter, Message, Nothing, Pipe, PipeBuilder, Reserved},
+    listener::{AuthKey, Connector, Listener, ListenerBuilder, PeerCred, connect},
     manager::{
         CONNECTIONS_MAX, Carried, Dict, Fields, List, Manager, ManagerBuilder, ManagerClient,
         ManagerInfo, Namespace, ObjectInfo, Proxy, Set,

@@ -84,7 +84,13 @@ impl Pipe {
 
     /// Starts to make a pipe with a codec or a capacity of one's own.
     pub fn builder() -> PipeBuilder<Serde> {
-        PipeBuilder { bytes: BYTES_DEFAULT, slots: None, is_fenced: false, codec: PhantomData }
+        PipeBuilder {
+            bytes: BYTES_DEFAULT,
+            slots: None,
+            is_fenced: false,
+            is_apart: false,
+            codec: PhantomData,
+        }
     }
 }
 
@@ -108,7 +114,15 @@ pub struct PipeBuilder<C> {
     bytes: u64,
     slots: Option<u64>,
     is_fenced: bool,
+    /// Whether it lies in memory of its own.
+    is_apart: bool,
     codec: PhantomData<fn() -> C>,
+}
+
+impl<C> Clone for PipeBuilder<C> {
+    fn clone(&self) -> Self {
+        Self { ..*self }
+    }
 }
 
 impl<C> PipeBuilder<C> {
@@ -119,8 +133,8 @@ impl<C> PipeBuilder<C> {
 
     /// Messages are encoded by `D`.
     pub fn codec<D>(self) -> PipeBuilder<D> {
-        let Self { bytes, slots, is_fenced, .. } = self;
-        PipeBuilder { bytes, slots, is_fenced, codec: PhantomData }
+        let Self { bytes, slots, is_fenced, is_apart, .. } = self;
+        PipeBuilder { bytes, slots, is_fenced, is_apart, codec: PhantomData }
     }
 
     /// How many bytes of framed messages fit each way: 256 to 2^30, rounded up to a power of two.
@@ -141,6 +155,12 @@ impl<C> PipeBuilder<C> {
     /// without being asked where it is needed.
     pub fn fenced(mut self, is_fenced: bool) -> Self {
         self.is_fenced = is_fenced;
+        self
+    }
+
+    /// Puts it where nothing else is: whoever gets an end sees that memory and no other.
+    pub(crate) fn apart(mut self) -> Self {
+        self.is_apart = true;
         self
     }
 
@@ -212,6 +232,20 @@ impl<C> PipeBuilder<C> {
         let geometry = self.geometry::<T>()?;
         let init = prepare(geometry, None);
         Ok(NewLane::of(segment::allocate(&lane_spec::<T>(geometry, &init)?)?))
+        let bytes = lane_bytes::<T>(geometry).ok_or_else(|| {
+            Error::new(ErrorKind::Limit, format!("a pipe of {} messages", geometry.capacity))
+        })?;
+        let prepare = |base: NonNull<u8>, me| {
+            // SAFETY: the block is zeroed, aligned and long enough; a lane is atomics.
+            let lane = unsafe { base.cast::<Lane>().as_ref() };
+            lane.prepare(geometry, me);
+        };
+        let shared = if self.is_apart {
+            segment::allocate_sparse(bytes, bytes, Kind::Lane, prepare)?
+        } else {
+            segment::allocate(bytes, Kind::Lane, prepare)?
+        };
+        Ok(NewLane::of(shared))
     }
 
     pub(super) fn geometry<T>(&self) -> Result<Geometry>

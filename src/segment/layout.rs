@@ -23,6 +23,7 @@ pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"multiprc");
 
 /// Changes whenever a byte in a segment changes its meaning.
 pub(super) const ABI: u32 = 3;
+pub(crate) const ABI: u32 = 2;
 
 /// What the kernel gives and takes memory in.
 pub(super) const PAGE: u64 = 4096;

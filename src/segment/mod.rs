@@ -37,6 +37,7 @@ use crate::sys::clock::Deadline;
 use crate::sys::{self, barrier, holder::Holder, lease, mapping::Mapping, memfd, shm};
 
 use layout::{ABI, BLOCKS_AT, Geometry, Header, LABEL_AT, Label, MAGIC, PAGE, PARTICIPANTS_AT};
+use layout::{BLOCKS_AT, Geometry, Header, MAGIC, PAGE, PARTICIPANTS_AT};
 
 pub(crate) use arena::{Spec, allocate};
 pub(crate) use courier::Courier;
@@ -48,6 +49,7 @@ pub use named::NameInfo;
 pub(crate) use named::{
     GUEST, NAME, Plan, Site, clean, list, make_way, open, open_as_guest, open_or_make, publish,
 };
+pub(crate) use layout::ABI;
 pub(crate) use recover::recover_all;
 #[cfg(fuzzing)]
 pub(crate) use registry::forget_arenas;

@@ -8,6 +8,7 @@ pub(crate) mod cargo;
 pub(crate) mod codec;
 pub(crate) mod identity;
 mod schema;
+pub(crate) mod mac;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 

@@ -1,0 +1,260 @@
+//! The public face of the listening side.
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use crate::channel::{Connection, Pipe, PipeBuilder};
+use crate::error::Result;
+use crate::sys::clock::Deadline;
+use crate::transfer;
+use crate::transfer::codec::{Codec, Serde};
+
+use super::door::{Door, Rules};
+use super::key::AuthKey;
+use super::terms::{PeerCred, Terms, Users};
+
+/// An honest one is through in a millisecond; one that was stopped in the middle need not hurry.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A place in the file system where programs that were started apart, and perhaps built apart,
+/// [connect](crate::connect()) and get one end of a pipe.
+///
+/// What both sides are told to exchange is compared when they connect: the codecs, and the names
+/// and sizes of the types, without the paths that lead to them. Two programs share the types by
+/// sharing a crate or a file; the fields of a type are not compared. The connection is a plain
+/// [`Connection`]: values and bytes go through shared memory, and handles of any kind may be sent
+/// through it. What names functions of the program stays within one family of processes: a task of
+/// a pool, a call of a hosted object; see [`ManagerClient::connect`](crate::ManagerClient::connect)
+/// for the latter.
+///
+/// Each pipe that it makes lies in memory of its own: whoever connects sees that, and what is sent
+/// to it, and nothing else. A handle of a small object, as a lock or a pipe, comes with the *arena*
+/// that the object lies in, where other small objects of this process are.
+///
+/// The socket at [`path`](Self::path) is for its user alone, unless the builder allows others. What
+/// a dead listener left there is taken over, a living one is an error, and nothing that is not a
+/// socket is ever removed. Dropping the listener removes it; connections that were accepted stay.
+///
+/// **Whoever is slow or hostile is in nobody's way.** All who have come are served at the same
+/// time, each has a few seconds and a few kilobytes for the handshake, and connections are handed
+/// out in the order in which handshakes end. This takes place in `accept`, in whatever thread that
+/// is called; meanwhile others wait to be served, and there is no thread in the background. One
+/// listener accepts one type of connections: who comes while an `accept` of other types is being
+/// called is refused.
+///
+/// # Examples
+/// ```
+/// use multiproc::{Connector, ErrorKind, Listener};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("echo");
+/// let listener = Listener::bind(&path)?;
+/// # let connecting = std::thread::spawn({
+/// #     let path = path.clone();
+/// #     move || multiproc::connect::<String, String>(path).map(|mut one| one.send("hi".into()))
+/// # });
+/// // In other programs: multiproc::connect::<String, String>(path)
+/// loop {
+///     match listener.accept::<String, String>() {
+///         Ok((mut connection, peer)) => {
+///             println!("{} says {}", peer, connection.recv()?);
+///             # drop(connecting);
+///             # break;
+///         }
+///         // One who was not let in. The others are still there.
+///         Err(error) if error.kind() == ErrorKind::Refused => eprintln!("{error}"),
+///         Err(error) => return Err(error.into()),
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(alias = "multiprocessing.connection.Listener")]
+#[must_use = "dropping a listener removes its socket"]
+pub struct Listener<C = Serde> {
+    door: Door,
+    pipe: PipeBuilder<C>,
+}
+
+impl Listener {
+    /// Listens at `path`, a place for a socket in a folder that is there.
+    ///
+    /// # Errors
+    /// - [`InUse`](crate::ErrorKind::InUse): somebody listens there, or there is something else
+    ///   than a socket.
+    /// - [`Limit`](crate::ErrorKind::Limit): the name is longer than some 85 bytes in a path that
+    ///   is longer than 107, or file descriptors have run out.
+    /// - [`Os`](crate::ErrorKind::Os): the folder is not there, or may not be written to.
+    /// - [`Timeout`](crate::ErrorKind::Timeout): others keep the folder locked (flock(2)).
+    #[doc(alias = "address")]
+    pub fn bind(path: impl AsRef<Path>) -> Result<Self> {
+        Self::builder().bind(path)
+    }
+
+    /// Begins to say what the listener is to be like.
+    pub fn builder() -> ListenerBuilder {
+        let rules = Rules { key: None, users: Users::default(), patience: PATIENCE };
+        ListenerBuilder { pipe: Pipe::builder(), rules }
+    }
+}
+
+impl<C> Listener<C> {
+    /// Waits for somebody to connect, and gives this side's end of a new pipe with him, which sends
+    /// `Out` and receives `In`, and who he is.
+    ///
+    /// He may be gone by then: the connection says so when it is used.
+    ///
+    /// # Errors
+    /// - [`Refused`](crate::ErrorKind::Refused): somebody was not let in, and this says who and
+    ///   why: he is of another user, has another key, exchanges other messages, speaks otherwise,
+    ///   or was too slow. Call again for the next one. Whoever just went away is no error.
+    /// - [`Limit`](crate::ErrorKind::Limit), [`Memory`](crate::ErrorKind::Memory): there is no room
+    ///   for one more connection.
+    /// - [`Forked`](crate::ErrorKind::Forked): this is a copy in a forked process.
+    pub fn accept<Out, In>(&self) -> Result<(Connection<Out, In, C>, PeerCred)>
+    where
+        C: Codec<Out> + Codec<In>,
+    {
+        loop {
+            if let Some(accepted) = self.accept_until(Some(Deadline::NEVER))? {
+                return Ok(accepted);
+            }
+        }
+    }
+
+    /// As [`accept`](Self::accept), without waiting: `None` if nobody is through with the
+    /// handshake. It takes two or three calls until one is, as he has to answer in between.
+    ///
+    /// # Errors
+    /// Those of [`accept`](Self::accept).
+    #[allow(clippy::type_complexity, reason = "as `accept`, or nothing")]
+    pub fn try_accept<Out, In>(&self) -> Result<Option<(Connection<Out, In, C>, PeerCred)>>
+    where
+        C: Codec<Out> + Codec<In>,
+    {
+        self.accept_until(None)
+    }
+
+    /// As [`accept`](Self::accept), waiting at most `timeout`; `None` if nobody came.
+    ///
+    /// # Errors
+    /// Those of [`accept`](Self::accept).
+    #[allow(clippy::type_complexity, reason = "as `accept`, or nothing")]
+    pub fn accept_timeout<Out, In>(
+        &self,
+        timeout: Duration,
+    ) -> Result<Option<(Connection<Out, In, C>, PeerCred)>>
+    where
+        C: Codec<Out> + Codec<In>,
+    {
+        self.accept_until(Some(Deadline::after(timeout)))
+    }
+
+    /// The place, as it was given.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.door.path()
+    }
+
+    #[allow(clippy::type_complexity, reason = "as `accept`, or nothing")]
+    fn accept_until<Out, In>(
+        &self,
+        until: Option<Deadline>,
+    ) -> Result<Option<(Connection<Out, In, C>, PeerCred)>>
+    where
+        C: Codec<Out> + Codec<In>,
+    {
+        self.door.accept(&Terms::of::<Out, In, C>(), until, || {
+            let (ours, theirs) = self.pipe.clone().apart().duplex::<Out, In>()?;
+            Ok((transfer::pack(&theirs)?, ours))
+        })
+    }
+}
+
+impl<C> AsFd for Listener<C> {
+    /// Readable when somebody knocks, or has said something since: then
+    /// [`try_accept`](Self::try_accept) has something to do.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.door.as_fd()
+    }
+}
+
+impl<C> fmt::Debug for Listener<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener").field("path", &self.path()).finish_non_exhaustive()
+    }
+}
+
+/// How a [`Listener`] is to be made; begun by [`Listener::builder`].
+///
+/// # Examples
+/// A listener for anybody who knows the key, whose connections carry plain numbers:
+///
+/// ```
+/// use multiproc::{AuthKey, Listener, Pipe};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("numbers");
+/// let listener = Listener::builder()
+///     .pipe(Pipe::builder().plain().slots(64))
+///     .key(AuthKey::new("a secret of both programs, long and random")?)
+///     .allow_all_users()
+///     .bind(&path)?;
+/// assert_eq!(listener.path(), path);
+/// assert!(listener.try_accept::<u64, u64>()?.is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "nobody listens before `bind`"]
+pub struct ListenerBuilder<C = Serde> {
+    pipe: PipeBuilder<C>,
+    rules: Rules,
+}
+
+impl<C> ListenerBuilder<C> {
+    /// What the pipes of its connections are like: their codec and their capacity.
+    pub fn pipe<D>(self, pipe: PipeBuilder<D>) -> ListenerBuilder<D> {
+        ListenerBuilder { pipe, rules: self.rules }
+    }
+
+    /// Lets in who proves to know `key`, and proves to know it. Whoever has none is refused.
+    #[doc(alias = "authkey")]
+    pub fn key(mut self, key: AuthKey) -> Self {
+        self.rules.key = Some(key);
+        self
+    }
+
+    /// Lets in also this user. The socket is then open to all (mode 0666), and whoever is not
+    /// allowed is refused when he has connected.
+    pub fn allow_user(mut self, uid: u32) -> Self {
+        self.rules.users.allow(uid);
+        self
+    }
+
+    /// Lets in every user of the machine. Use a [`key`](Self::key) then.
+    pub fn allow_all_users(mut self) -> Self {
+        self.rules.users.allow_all();
+        self
+    }
+
+    /// How long a handshake may take, from when it is begun to be served: 5 s by default.
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.rules.patience = timeout;
+        self
+    }
+
+    /// Listens at `path`.
+    ///
+    /// # Errors
+    /// Those of [`Listener::bind`].
+    pub fn bind(self, path: impl AsRef<Path>) -> Result<Listener<C>> {
+        let door = Door::open(path.as_ref(), self.rules)?;
+        Ok(Listener { door, pipe: self.pipe })
+    }
+
+    /// Opens a door for something else than connections.
+    pub(crate) fn open(self, path: &Path) -> Result<Door> {
+        Door::open(path, self.rules)
+    }
+}
