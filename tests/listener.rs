@@ -15,7 +15,7 @@ use std::time::Duration;
 use common::{alone, assert_killed, die, ends_within, open_fds, until, watched};
 use multiproc::{
     Array, AuthKey, Codec, CodecError, Connection, Connector, ErrorKind, Framed, Listener, Lock,
-    Pipe, Process, Queue, Value, connect,
+    Manager, ManagerClient, Pipe, Process, Queue, Value, connect,
 };
 
 const LONG: Duration = Duration::from_secs(50);
@@ -581,6 +581,31 @@ fn another_user_is_refused_by_both_sides_unless_it_is_allowed() {
         let (connected, _) = child.join().unwrap();
         assert!(connected.contains("Permission denied"), "{connected}");
         assert!(listener.try_accept::<u8, u8>().unwrap().is_none());
+    });
+}
+
+#[test]
+fn a_manager_can_ask_for_a_key_and_stops_listening_when_it_ends() {
+    alone("a_manager_can_ask_for_a_key_and_stops_listening_when_it_ends", |()| {
+        let folder = folder();
+        let path = place(&folder);
+        let key = AuthKey::new("open sesame").unwrap();
+        let manager = Manager::start().unwrap();
+        manager.listen_with(&path, Listener::builder().key(key.clone())).unwrap();
+        assert_eq!(manager.listen(&path).unwrap_err().kind(), ErrorKind::InUse);
+        manager.listen(folder.path().join("second")).unwrap();
+        let error = ManagerClient::connect(&path).unwrap_err();
+        assert!(error.to_string().contains("asks for a key"), "{error}");
+        // What listens for one thing is no place for another.
+        let error = Connector::new().key(key.clone()).connect::<u8, u8>(&path).unwrap_err();
+        assert!(error.to_string().contains("calls of functions of the program"), "{error}");
+        let client = ManagerClient::connect_with(&path, &Connector::new().key(key)).unwrap();
+        assert!(client == manager.client());
+        manager.root().unwrap().set("word", "found".to_owned()).unwrap();
+        assert_eq!(client.root().unwrap().get("word").unwrap(), Some("found".to_owned()));
+        manager.shutdown().unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert_eq!(client.root().unwrap_err().kind(), ErrorKind::Disconnected);
     });
 }
 

@@ -1,14 +1,15 @@
 //! How a manager is to be made.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::process::{Process, StartMethod};
 use crate::sync::Event;
 use crate::sys::{fork, random, socket};
 
+use super::address::Found;
 use super::client::ManagerClient;
-use super::link::{Address, Found, Link, Socket};
+use super::link::{Address, Family, Link, Socket};
 use super::server::{self, Start};
 use super::{CONNECTIONS_MAX, Manager};
 
@@ -72,7 +73,9 @@ impl ManagerBuilder {
         let server = random::uuid().context(what)?;
         let (ours, theirs) = socket::pair().context(what)?;
         let litter = Event::new()?;
-        let link = Link::to(server, || Ok(Address { server, door: Arc::new(ours), litter }))?;
+        let family = Family::Ours;
+        let link =
+            Link::to(server, || Ok(Address { server, door: Arc::new(ours), litter, family }))?;
         let start = Start { door: Socket(theirs), link: Found(Arc::clone(&link)), connections };
         let process =
             Process::builder().name(self.name).start_method(self.method).kill_on_drop(true);
@@ -80,7 +83,8 @@ impl ManagerBuilder {
         let client = ManagerClient::new(link);
         let pid = process.pid();
         let generation = fork::generation();
-        let manager = Manager { process: Some(process), client, pid, generation };
+        let receptions = Mutex::default();
+        let manager = Manager { process: Some(process), client, pid, receptions, generation };
         manager.client.ping()?;
         Ok(manager)
     }

@@ -15,11 +15,12 @@ use crate::sys::clock::Deadline;
 use crate::transfer::codec::{Codec, Serde};
 use crate::value::Value;
 
+use super::address::Found;
 use super::function::Taking;
-use super::link::{Found, Link, panicked};
+use super::link::{Link, panicked};
 use super::proxy::Proxy;
 use super::server::{self, Server};
-use super::{Carried, ManagerInfo, entry};
+use super::{Carried, ManagerInfo, Namespace, entry};
 
 /// The number of no object: for calls of functions alone.
 const NO_OBJECT: u64 = 0;
@@ -53,6 +54,19 @@ pub struct ManagerClient {
 impl ManagerClient {
     pub(super) fn new(link: Arc<Link>) -> Self {
         Self { link, timeout: None }
+    }
+
+    pub(super) fn link(&self) -> Arc<Link> {
+        Arc::clone(&self.link)
+    }
+
+    /// The namespace that every client of the manager knows, with what was put there for others to
+    /// find. It lives as long as the server.
+    ///
+    /// # Errors
+    /// As [`host`](Self::host).
+    pub fn root(&self) -> Result<Namespace> {
+        self.run(|()| here()?.root().map(Proxy::new), ())?
     }
 
     /// A client of the same manager, to be kept or sent.

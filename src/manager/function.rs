@@ -77,7 +77,7 @@ impl<F: Copy + 'static> Serialize for Function<F> {
         let address = unsafe { std::mem::transmute_copy::<F, *const ()>(&self.0) };
         let named = Entry::with_thunk::<F>(address, mark::<F>(), marker::<F>());
         let failed = |error| cargo::not_packed(error, serde::ser::Error::custom);
-        named.and_then(Sealed::new).map_err(failed)?.serialize(serializer)
+        named.and_then(Sealed::for_reader).map_err(failed)?.serialize(serializer)
     }
 }
 

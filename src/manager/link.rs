@@ -17,7 +17,7 @@ use crate::process::Panic;
 use crate::process::entry::Entry;
 use crate::process::remote::Verdict;
 use crate::process::report::is_gone;
-use crate::process::seal::Sealed;
+use crate::process::seal::{self, Sealed};
 use crate::shim::lock;
 use crate::sync::Event;
 use crate::sys::clock::Deadline;
@@ -70,6 +70,27 @@ pub(super) struct Address {
     pub(super) door: Arc<OwnedFd>,
     /// Set when a handle was dropped, so that the server looks who is left.
     pub(super) litter: Event,
+    pub(super) family: Family,
+}
+
+/// Of which family of processes a server is: what it believes is sealed with that one's secret.
+#[derive(Clone, Copy)]
+pub(super) enum Family {
+    Ours,
+    /// Another run of this program, which this one has connected to.
+    Other {
+        name: u64,
+        secret: u64,
+    },
+}
+
+impl Family {
+    fn secret(self) -> Option<u64> {
+        match self {
+            Self::Ours => None,
+            Self::Other { secret, .. } => Some(secret),
+        }
+    }
 }
 
 /// Pipes that no call uses at the moment.
@@ -120,8 +141,10 @@ impl Link {
     {
         let (mut line, is_new) = self.line(until)?;
         let sent = line.send_as::<&A>(until, |bytes| {
-            Serde::serialize(&(key, Sealed::new(entry)?), bytes)?;
-            Serde::serialize(&args, bytes)
+            seal::for_reader(self.address.family.secret(), || {
+                Serde::serialize(&(key, Sealed::for_reader(entry)?), bytes)?;
+                Serde::serialize(&args, bytes)
+            })
         });
         let answer = match sent {
             Ok(()) => match line.recv_as(until, decode::<R>) {
@@ -242,40 +265,6 @@ pub(super) fn panicked(panic: Panic) -> Error {
 #[cold]
 pub(super) fn gone() -> Error {
     Error::new(ErrorKind::Disconnected, "call an object of a manager: its server is gone")
-}
-
-/// What is written in the place of an address.
-#[derive(Serialize, Deserialize)]
-struct Ticket {
-    server: u128,
-    door: u32,
-    litter: Event,
-}
-
-impl Serialize for Address {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let failed = |error| cargo::not_packed(error, serde::ser::Error::custom);
-        let door = cargo::put_common_fd(&self.door).map_err(failed)?;
-        Ticket { server: self.server, door, litter: self.litter.clone() }.serialize(serializer)
-    }
-}
-
-/// The way to a server, as it is found in a parcel.
-pub(super) struct Found(pub(super) Arc<Link>);
-
-impl Serialize for Found {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.address.serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Found {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Ticket { server, door, litter } = Ticket::deserialize(deserializer)?;
-        let find = || Ok(Address { server, door: Arc::new(cargo::copy_fd(door)?), litter });
-        let failed = |error| cargo::not_unpacked(error, serde::de::Error::custom);
-        Link::to(server, find).map(Self).map_err(failed)
-    }
 }
 
 /// A socket that goes to a process as an argument.

@@ -6,7 +6,10 @@
 //! ([`hosted`]) is a value behind a lock, and a block of shared memory without content: whoever has
 //! a handle ([`reference`]) holds the block, so the books that tell which blocks the dead held tell
 //! when an object has no handles any more. Everything else is written in terms of [`Proxy::call`].
+//! Other runs of the program come in by a listener ([`reception`]) and are told the way
+//! ([`address`]).
 
+mod address;
 mod builder;
 mod client;
 mod dict;
@@ -21,6 +24,7 @@ mod link;
 mod list;
 mod namespace;
 mod proxy;
+mod reception;
 mod reference;
 mod server;
 mod set;
@@ -28,6 +32,7 @@ mod waits;
 
 use std::fmt;
 use std::ops::Deref;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -35,7 +40,10 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::Process;
+use crate::shim::lock;
 use crate::sys::fork;
+
+use reception::Reception;
 
 pub use builder::ManagerBuilder;
 pub use client::ManagerClient;
@@ -101,6 +109,8 @@ pub struct Manager {
     process: Option<Process<()>>,
     client: ManagerClient,
     pid: u32,
+    /// Where it is listened for.
+    receptions: Mutex<Vec<Reception>>,
     /// Of the process that made it; a copy in a forked one is not the owner.
     generation: u32,
 }
@@ -145,8 +155,14 @@ impl Manager {
         self.end()
     }
 
+    fn receive(&self, reception: Reception) {
+        lock(&self.receptions).push(reception);
+    }
+
     fn end(&mut self) -> Result<()> {
         let Some(mut process) = self.process.take() else { return Ok(()) };
+        // Nobody comes to a server that goes.
+        lock(&self.receptions).clear();
         if self.generation != fork::generation() {
             std::mem::forget(process);
             let what = "shut down a manager that was inherited by fork: it belongs to the parent";

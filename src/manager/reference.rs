@@ -14,8 +14,9 @@ use crate::sys::clock::Deadline;
 use crate::transfer::cargo;
 use crate::transfer::identity::fingerprint;
 
+use super::address::Found;
 use super::hosted::Hosted;
-use super::link::{Found, Link, gone};
+use super::link::{Link, gone};
 use super::server;
 
 /// A handle of an object of a manager.

@@ -21,10 +21,13 @@ use crate::sys::{fork, interrupt, letter, socket};
 use crate::transfer;
 use crate::transfer::codec::{CodecError, Serde};
 
+use super::address::Found;
 use super::entry::{self, Prepared};
 use super::hosted::Hosted;
 use super::info::ObjectInfo;
 use super::link::{Found, Knock, Link, NOTE_MAX, Reply, Request, Socket, gone, panicked};
+use super::link::{Knock, Link, Reply, Request, Socket, gone, panicked};
+use super::namespace::Fields;
 use super::reference::Reference;
 
 /// A parcel with a handle in it that was lost on its way tells nobody; so often it is looked for.
@@ -48,6 +51,8 @@ pub(super) struct Server {
     door: OwnedFd,
     connections: usize,
     objects: Mutex<Objects>,
+    /// The server's own handle of it.
+    root: Mutex<Option<Reference>>,
     /// The processes at the other ends of the pipes.
     clients: Mutex<Vec<u32>>,
     generation: u32,
@@ -88,6 +93,16 @@ pub(super) fn main(start: Start) {
     // What the terminal says it says to the manager's owner, who decides.
     interrupt::pass_over();
     let server = SERVER.get_or_init(|| Server::new(start));
+    task::ignore_interrupts();
+    let server = SERVER.get_or_init(|| Server {
+        link: start.link.0,
+        door: start.door.0,
+        connections: start.connections,
+        objects: Mutex::default(),
+        root: Mutex::default(),
+        clients: Mutex::default(),
+        generation: fork::generation(),
+    });
     let sweeping = thread::Builder::new().name("manager-litter".to_owned());
     if sweeping.spawn(|| server.sweep()).is_err() {
         return;
@@ -195,6 +210,15 @@ impl Server {
         let first = Reference::first(&self.link, &hosted);
         objects.all.insert(hosted.key(), hosted);
         Ok(first)
+    }
+
+    /// A handle of the namespace that all clients know, which is made for the first who asks.
+    pub(super) fn root(&self) -> Result<Reference> {
+        let mut root = lock(&self.root);
+        if let Some(root) = &*root {
+            return Ok(root.clone());
+        }
+        Ok(root.insert(self.host(Fields::default())?).clone())
     }
 
     /// The object of this number.
