@@ -13,6 +13,11 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use multiproc::{Connection, Pipe, Plain, wait_any_of};
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+
+use multiproc::{AuthKey, Connection, Connector, Listener, Pipe, Plain};
 use support::memory::pause;
 use support::peer::with_process;
 use support::{Contender, Table, floor, pin, start};
@@ -29,6 +34,7 @@ fn main() {
         .row(os_pipe())
         .row(unix_socket())
         .row(multiproc_plain_blocking())
+        .row(multiproc_plain_connected())
         .row(multiproc_bytes())
         .row(multiproc_strings_blocking())
         .run(rounds);
@@ -39,6 +45,10 @@ fn main() {
         .row(multiproc_plain_blocking())
         .row(multiproc_wait_any(1))
         .row(multiproc_wait_any(8))
+    Table::new("One connection made and closed")
+        .row(unix_connect())
+        .row(multiproc_connect("multiproc, connect and accept", None))
+        .row(multiproc_connect("multiproc, with a key", Some("a long and random secret of both")))
         .run(rounds);
 }
 
@@ -145,6 +155,96 @@ fn multiproc_plain_blocking() -> Contender {
         }
     };
     Contender::round_trip("multiproc, plain u64", with_process(echo, ask))
+}
+
+/// Row: the same over a connection that the other process made, through a listener.
+fn multiproc_plain_connected() -> Contender {
+    let place = Place::new("connected");
+    let (listener, path) = (place.listener(None), place.path.clone());
+    let (mut here, mut there) = (None, None);
+    let echo = move |iterations| {
+        let connect = || Connector::new().plain().connect(&path).expect("a listener");
+        let there: &mut Connection<u64, u64, Plain> = there.get_or_insert_with(connect);
+        for _ in 0..iterations {
+            let message = there.recv().expect("a request");
+            there.send(message).expect("an answer on its way");
+        }
+    };
+    let ask = move |iterations| {
+        let _place = &place;
+        let accept = || listener.accept().expect("a client").0;
+        let here: &mut Connection<u64, u64, Plain> = here.get_or_insert_with(accept);
+        for message in 0..iterations {
+            here.send(message).expect("a request on its way");
+            assert_eq!(here.recv().expect("an answer"), message);
+        }
+    };
+    Contender::round_trip("multiproc, plain u64, connected", with_process(echo, ask))
+}
+
+/// Row: what the kernel takes for two sockets, one of which has a name.
+fn unix_connect() -> Contender {
+    let place = Place::new("unix");
+    let path = place.path.clone();
+    let listener = UnixListener::bind(&path).expect("a place for a socket");
+    let connect = move |iterations| {
+        for _ in 0..iterations {
+            let mut stream = UnixStream::connect(&path).expect("a listener");
+            assert_eq!(stream.read(&mut [0]).expect("an end"), 0);
+        }
+    };
+    let accept = move |iterations| {
+        let _place = &place;
+        for _ in 0..iterations {
+            drop(listener.accept().expect("a client"));
+        }
+    };
+    Contender::new("unix(7) stream socket", with_process(connect, accept))
+}
+
+/// Row: handshake, a pipe, and its end.
+fn multiproc_connect(name: &str, key: Option<&'static str>) -> Contender {
+    let place = Place::new(name);
+    let (listener, path) = (place.listener(key), place.path.clone());
+    let connect = move |iterations| {
+        let connector = key.into_iter().fold(Connector::new().plain(), |connector, key| {
+            connector.key(AuthKey::new(key).expect("a key"))
+        });
+        for _ in 0..iterations {
+            let mut connection = connector.connect::<u64, u64>(&path).expect("a listener");
+            assert!(connection.recv().is_err());
+        }
+    };
+    let accept = move |iterations| {
+        let _place = &place;
+        for _ in 0..iterations {
+            drop(listener.accept::<u64, u64>().expect("a client"));
+        }
+    };
+    Contender::new(name, with_process(connect, accept))
+}
+
+/// A folder with a place for a socket.
+struct Place {
+    _folder: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl Place {
+    fn new(name: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(name);
+        Self { _folder: folder, path }
+    }
+
+    fn listener(&self, key: Option<&str>) -> Listener<Plain> {
+        let listener = Listener::builder().pipe(Pipe::builder().plain());
+        let key = key.map(|key| AuthKey::new(key).expect("a key"));
+        key.into_iter()
+            .fold(listener, |listener, key| listener.key(key))
+            .bind(&self.path)
+            .expect("a place for a socket")
+    }
 }
 
 /// Row: `Pipe` of `String`, 32 bytes, `send` and `recv` as a user calls them.

@@ -489,7 +489,7 @@ fn a_forked_copy_of_a_listener_is_not_the_listener() {
             Process::fork(move || {
                 let error = copy.try_accept::<u8, u8>().unwrap_err();
                 let copy = std::sync::Arc::into_raw(copy);
-                drop(unsafe { std::ptr::read(copy) });
+                drop(std::ptr::read(copy));
                 error.kind() == ErrorKind::Forked
             })
         };

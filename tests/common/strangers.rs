@@ -1,4 +1,5 @@
 //! Two programs that are built apart from this one, and from one another: `tests/strangers`.
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses some of it")]
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
