@@ -9,15 +9,11 @@ mod support;
 
 use std::io::{PipeReader, Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixStream;
-use std::time::Duration;
-
-use multiproc::{Connection, Pipe, Plain, wait_any_of};
-use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
+use std::time::Duration;
 
-use multiproc::{AuthKey, Connection, Connector, Listener, Pipe, Plain};
+use multiproc::{AuthKey, Connection, Connector, Listener, Pipe, Plain, wait_any_of};
 use support::memory::pause;
 use support::peer::with_process;
 use support::{Contender, Table, floor, pin, start};
@@ -45,6 +41,7 @@ fn main() {
         .row(multiproc_plain_blocking())
         .row(multiproc_wait_any(1))
         .row(multiproc_wait_any(8))
+        .run(rounds);
     Table::new("One connection made and closed")
         .row(unix_connect())
         .row(multiproc_connect("multiproc, connect and accept", None))

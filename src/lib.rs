@@ -44,7 +44,6 @@
 //! gives the value back. That a peer died is a value, not a panic.
 //!
 //! **Not supported**: other systems than Linux on x86-64 with glibc; functions called in programs
-//! **Not supported**: other systems than Linux on x86-64 with glibc; calls of functions in programs
 //! that do not share their executable; functions from libraries loaded at run time. A participant
 //! that writes into the shared memory on purpose can spoil the messages of others, but not the
 //! memory safety of their programs.

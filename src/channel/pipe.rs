@@ -231,21 +231,10 @@ impl<C> PipeBuilder<C> {
     {
         let geometry = self.geometry::<T>()?;
         let init = prepare(geometry, None);
-        Ok(NewLane::of(segment::allocate(&lane_spec::<T>(geometry, &init)?)?))
-        let bytes = lane_bytes::<T>(geometry).ok_or_else(|| {
-            Error::new(ErrorKind::Limit, format!("a pipe of {} messages", geometry.capacity))
-        })?;
-        let prepare = |base: NonNull<u8>, me| {
-            // SAFETY: the block is zeroed, aligned and long enough; a lane is atomics.
-            let lane = unsafe { base.cast::<Lane>().as_ref() };
-            lane.prepare(geometry, me);
-        };
-        let shared = if self.is_apart {
-            segment::allocate_sparse(bytes, bytes, Kind::Lane, prepare)?
-        } else {
-            segment::allocate(bytes, Kind::Lane, prepare)?
-        };
-        Ok(NewLane::of(shared))
+        let spec = lane_spec::<T>(geometry, &init)?;
+        let made =
+            if self.is_apart { segment::allocate_apart(&spec) } else { segment::allocate(&spec) };
+        Ok(NewLane::of(made?))
     }
 
     pub(super) fn geometry<T>(&self) -> Result<Geometry>

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::address::Found;
 use super::entry;
 use super::function::Changing;
-use super::link::{self, Address, Found, Knock, Link, Reply, Request, Socket};
+use super::link::{self, Address, Family, Knock, Link, Reply, Request, Socket};
 use super::server::{self, Asked, Server, Start};
 use super::{Dict, Proxy};
 use crate::channel::{Connection, Pipe};
@@ -51,7 +52,9 @@ fn server() -> Server {
     let number = random::uuid().unwrap();
     let (ours, theirs) = socket::pair().unwrap();
     let litter = Event::new().unwrap();
-    let link = Link::to(number, || Ok(Address { server: number, door: Arc::new(ours), litter }));
+    let family = Family::Ours;
+    let address = Address { server: number, door: Arc::new(ours), litter, family };
+    let link = Link::to(number, || Ok(address));
     let start = Start { door: Socket(theirs), link: Found(link.unwrap()), connections: 1 };
     let server = Server::new(start);
     drop(server.host(7_u64).unwrap());

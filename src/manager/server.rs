@@ -25,8 +25,7 @@ use super::address::Found;
 use super::entry::{self, Prepared};
 use super::hosted::Hosted;
 use super::info::ObjectInfo;
-use super::link::{Found, Knock, Link, NOTE_MAX, Reply, Request, Socket, gone, panicked};
-use super::link::{Knock, Link, Reply, Request, Socket, gone, panicked};
+use super::link::{Knock, Link, NOTE_MAX, Reply, Request, Socket, gone, panicked};
 use super::namespace::Fields;
 use super::reference::Reference;
 
@@ -93,16 +92,6 @@ pub(super) fn main(start: Start) {
     // What the terminal says it says to the manager's owner, who decides.
     interrupt::pass_over();
     let server = SERVER.get_or_init(|| Server::new(start));
-    task::ignore_interrupts();
-    let server = SERVER.get_or_init(|| Server {
-        link: start.link.0,
-        door: start.door.0,
-        connections: start.connections,
-        objects: Mutex::default(),
-        root: Mutex::default(),
-        clients: Mutex::default(),
-        generation: fork::generation(),
-    });
     let sweeping = thread::Builder::new().name("manager-litter".to_owned());
     if sweeping.spawn(|| server.sweep()).is_err() {
         return;
@@ -120,6 +109,7 @@ impl Server {
             door: start.door.0,
             connections: start.connections,
             objects: Mutex::default(),
+            root: Mutex::default(),
             clients: Mutex::default(),
             generation: fork::generation(),
         }

@@ -40,7 +40,7 @@ impl Spec<'_> {
 pub(crate) fn allocate(spec: &Spec<'_>) -> Result<Shared> {
     let bytes = spec.bytes;
     if bytes > LARGE || spec.is_sparse() {
-        return allocate_alone(spec);
+        return allocate_apart(spec);
     }
     let _gate = registry::gate();
     let granules = granules_for(bytes).ok_or_else(|| too_large(bytes))?;
@@ -56,8 +56,8 @@ pub(crate) fn allocate(spec: &Spec<'_>) -> Result<Shared> {
     Ok(Shared::first(segment, place))
 }
 
-/// Makes an object in a segment of its own.
-fn allocate_alone(spec: &Spec<'_>) -> Result<Shared> {
+/// Makes an object in a segment of its own, where whoever gets a handle of it finds nothing else.
+pub(crate) fn allocate_apart(spec: &Spec<'_>) -> Result<Shared> {
     let _gate = registry::gate();
     let geometry = Geometry::of_one(spec.bytes).ok_or_else(|| too_large(spec.bytes))?;
     let granules = geometry.granules(spec.bytes);

@@ -36,20 +36,18 @@ use crate::shim::{AtomicU32, Futex, Ordering::*};
 use crate::sys::clock::Deadline;
 use crate::sys::{self, barrier, holder::Holder, lease, mapping::Mapping, memfd, shm};
 
-use layout::{ABI, BLOCKS_AT, Geometry, Header, LABEL_AT, Label, MAGIC, PAGE, PARTICIPANTS_AT};
-use layout::{BLOCKS_AT, Geometry, Header, MAGIC, PAGE, PARTICIPANTS_AT};
+use layout::{BLOCKS_AT, Geometry, Header, LABEL_AT, Label, MAGIC, PAGE, PARTICIPANTS_AT};
 
-pub(crate) use arena::{Spec, allocate};
+pub(crate) use arena::{Spec, allocate, allocate_apart};
 pub(crate) use courier::Courier;
 pub(crate) use fork::{before_fork, bequeath, heir_in};
-pub(crate) use layout::FIRST_AT;
+pub(crate) use layout::{ABI, FIRST_AT};
 pub(crate) use name::hash;
 pub use name::{Name, ToName};
 pub use named::NameInfo;
 pub(crate) use named::{
     GUEST, NAME, Plan, Site, clean, list, make_way, open, open_as_guest, open_or_make, publish,
 };
-pub(crate) use layout::ABI;
 pub(crate) use recover::recover_all;
 #[cfg(fuzzing)]
 pub(crate) use registry::forget_arenas;

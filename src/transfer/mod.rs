@@ -7,8 +7,8 @@
 pub(crate) mod cargo;
 pub(crate) mod codec;
 pub(crate) mod identity;
-mod schema;
 pub(crate) mod mac;
+mod schema;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
