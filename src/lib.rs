@@ -38,6 +38,7 @@
 //!   apart: they [`connect()`].
 //! - A [`Manager`] is a server process that hosts objects: a [`Dict`] and the like, or a value of
 //!   any type of yours. Functions are called with them through a [`Proxy`], from everywhere.
+//! - [`inspect`] looks at all of them while they are used, from any process of the same user.
 //! - What is `kill`ed is gone, and nothing else: see the promises in the README.
 //!
 //! The bare verb waits, `try_` never does, `_timeout` waits for so long at the most. A failed send
@@ -64,6 +65,8 @@ mod channel;
 #[cfg(all(fuzzing, not(multiproc_loom)))]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(not(multiproc_loom))]
+pub mod inspect;
 #[cfg(not(multiproc_loom))]
 mod listener;
 #[cfg(not(multiproc_loom))]

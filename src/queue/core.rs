@@ -19,7 +19,7 @@ use super::handing::attach_for;
 use super::waiting::For;
 
 /// Nothing more is sent: somebody closed the queue.
-pub(super) const CLOSED: u32 = 1 << 0;
+pub(crate) const CLOSED: u32 = 1 << 0;
 /// Nobody has a sending end any more.
 pub(super) const NO_SENDERS: u32 = 1 << 1;
 /// Nobody has a receiving end any more.

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::raw::queue::QueueAt;
+use serde::{Deserialize, Serialize};
+
+use crate::raw::queue::{Pages, Store};
 use crate::raw::swap::handle::{self, Ends, HandleTable, State};
 
 use super::core::CLOSED;
@@ -11,7 +13,7 @@ use super::port::Port;
 use super::queue::Queue;
 
 /// What has become of the messages of a queue so far. Exact while nobody acts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct QueueStats {
     /// How many were sent.
@@ -27,7 +29,7 @@ pub struct QueueStats {
 }
 
 /// A queue as it is now, for people who look.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct QueueInfo {
     /// How many messages wait.
@@ -43,7 +45,7 @@ pub struct QueueInfo {
 }
 
 /// One handle of a queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct HandleInfo {
     /// Which participant of the segment has it.
@@ -85,44 +87,57 @@ impl<T, C, E: End> Queue<T, C, E> {
 
 impl<T, C> Port<T, C> {
     fn stats(&self) -> QueueStats {
-        let (at, store) = (&self.core.at, self.core.store());
-        let Ok((sent, popped)) = self.track.totals(&self.core) else {
-            return QueueStats::default();
-        };
-        let casualties: u64 = (0..at.handles()).map(|handle| store.casualties(handle)).sum();
-        let held = (0..at.handles()).filter(|&handle| store.is_holding(handle)).count() as u64;
-        let redelivers = at.plan.flags.redelivers;
-        let lost = if redelivers { 0 } else { casualties };
-        QueueStats {
-            sent,
-            received: popped.saturating_sub(held + lost),
-            in_flight: sent.saturating_sub(popped) + held,
-            lost,
-            redelivered: if redelivers { casualties } else { 0 },
+        match self.track.totals(&self.core) {
+            Ok(totals) => stats_of(self.core.store(), totals),
+            Err(_) => QueueStats::default(),
         }
     }
 
     fn handle_infos(&self) -> Vec<HandleInfo> {
-        let at = &self.core.at;
-        (0..at.handles()).filter_map(|number| self.handle_info(at, number)).collect()
+        let segment = self.core.shared().segment();
+        handles_of(self.core.store(), |participant| segment.pid_of(participant))
     }
+}
 
-    fn handle_info(&self, at: &QueueAt, number: u32) -> Option<HandleInfo> {
-        let (participant, ends, is_orphan) = match handle::state(at, number) {
+/// What has become of the messages of a queue in which so many were ever pushed and popped.
+pub(crate) fn stats_of<P: Pages>(store: &Store<P>, (sent, popped): (u64, u64)) -> QueueStats {
+    let handles = 0..store.at.handles();
+    let casualties =
+        handles.clone().fold(0_u64, |sum, handle| sum.saturating_add(store.casualties(handle)));
+    let held = handles.filter(|&handle| store.is_holding(handle)).count() as u64;
+    let redelivers = store.at.plan.flags.redelivers;
+    let lost = if redelivers { 0 } else { casualties };
+    QueueStats {
+        sent,
+        received: popped.saturating_sub(held.saturating_add(lost)),
+        in_flight: sent.saturating_sub(popped).saturating_add(held),
+        lost,
+        redelivered: if redelivers { casualties } else { 0 },
+    }
+}
+
+/// Everybody who has a handle of a queue. `pid_of` knows the processes of participants.
+pub(crate) fn handles_of<P: Pages>(
+    store: &Store<P>,
+    pid_of: impl Fn(u32) -> u32,
+) -> Vec<HandleInfo> {
+    let info = |number| {
+        let (participant, ends, is_orphan) = match handle::state(&store.at, number) {
             State::Free => return None,
             State::Live { participant, ends } => (participant, ends, false),
             State::Orphan => (0, Ends::NONE, true),
         };
         Some(HandleInfo {
             participant,
-            pid: if is_orphan { 0 } else { self.core.shared().segment().pid_of(participant) },
+            pid: if is_orphan { 0 } else { pid_of(participant) },
             sends: ends.has(Ends::SENDER),
             receives: ends.has(Ends::RECEIVER),
-            holds_message: self.core.store().is_holding(number),
-            is_asleep: at.is_asleep(number),
+            holds_message: store.is_holding(number),
+            is_asleep: store.at.is_asleep(number),
             is_orphan,
         })
-    }
+    };
+    (0..store.at.handles()).filter_map(info).collect()
 }
 
 impl<T, C, E: End> fmt::Debug for Queue<T, C, E> {

@@ -44,7 +44,9 @@ mod watch;
 mod hostile;
 
 pub use builder::QueueBuilder;
+pub(crate) use core::CLOSED;
 pub use ends::{Both, CanReceive, CanSend, End, Receiving, Sending};
 pub use guard::{QueueSlot, Received};
 pub use info::{HandleInfo, QueueInfo, QueueStats};
+pub(crate) use info::{handles_of, stats_of};
 pub use queue::{Queue, QueueIter, Receiver, Sender};

@@ -67,6 +67,12 @@ impl Bell {
         self.0.word().load(Ordering::Relaxed) & MARK != 0
     }
 
+    /// Whether somebody may wait, for those who look.
+    pub(crate) fn may_be_awaited(&self) -> bool {
+        // Relaxed: a remark.
+        self.0.word().load(Ordering::Relaxed) & MARK != 0
+    }
+
     #[cold]
     fn ring_marked(&self) {
         // Relaxed: of two RMWs on one word the kernel's compare sees the later; the condition is

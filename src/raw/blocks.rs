@@ -79,6 +79,17 @@ impl Block {
         }
     }
 
+    /// The word as it is: whose block it is, of what size, and how often it was another one's.
+    pub(crate) fn word(&self) -> u64 {
+        // Relaxed: a remark.
+        self.word.load(Relaxed)
+    }
+
+    /// How often the block was given back and taken again, which comes round.
+    pub(crate) fn generation(&self) -> u32 {
+        (self.word() / GENERATION) as u32
+    }
+
     /// The size in granules; 0 of a block that never was.
     pub(crate) fn granules(&self) -> u64 {
         // Relaxed: a size never changes once it is set.

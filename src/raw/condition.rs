@@ -235,6 +235,12 @@ impl Condition {
         self.words().filter(|(_, word)| word & STATE == WAITING).count()
     }
 
+    /// Those who wait without a signal, one entry a thread, for those who look.
+    pub(crate) fn waiters(&self) -> impl Iterator<Item = u32> {
+        let waiting = self.words().filter(|(_, word)| word & STATE == WAITING);
+        waiting.map(|(_, word)| (word & OWNER) >> OWNER_SHIFT)
+    }
+
     /// The participants that have a signal and not yet their lock: if they are dead, others wait
     /// for their janitor.
     pub(crate) fn suspects(&self) -> impl Iterator<Item = u32> {

@@ -85,6 +85,12 @@ impl Event {
         self.now().0 & SET != 0
     }
 
+    /// Whether somebody may wait for it, for those who look.
+    pub(crate) fn is_awaited(&self) -> bool {
+        // Relaxed: a remark.
+        self.0.word().load(Ordering::Relaxed) & MARK != 0
+    }
+
     /// The moment that a wait can begin with.
     #[inline]
     pub(crate) fn now(&self) -> Moment {

@@ -183,6 +183,12 @@ impl<M: FrameMemory> FrameProducer<M> {
         Ok(producer)
     }
 
+    /// How many bytes of records were ever written and released, by what was found at the
+    /// beginning; for those who look.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.tail, self.limit.wrapping_sub(self.memory.capacity()))
+    }
+
     /// How many bytes the ring takes.
     pub(crate) fn capacity(&self) -> u64 {
         self.memory.capacity()

@@ -158,6 +158,11 @@ impl Side {
         self.owner.load(Relaxed).checked_sub(1)
     }
 
+    /// Whether its owner sleeps until the other side does something, or is about to.
+    pub(crate) fn is_awaiting(&self) -> bool {
+        self.seat.is_parked()
+    }
+
     /// Closes a side that has no owner and is not closed, as only foreign bytes can leave it, such
     /// as zeros. Nobody else ever would.
     #[cold]

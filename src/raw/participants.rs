@@ -65,7 +65,37 @@ impl Reap {
     }
 }
 
+/// Where an entry stands, for those who look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Free,
+    Live,
+    /// What it held is being given back, by this participant.
+    Reaped {
+        by: u32,
+    },
+    Reserved,
+    /// The word is none of an entry.
+    Corrupt,
+}
+
 impl Participant {
+    /// Where the entry stands, as of now.
+    pub(crate) fn standing(&self) -> Standing {
+        // Relaxed: a remark.
+        let seen = self.word.load(Relaxed);
+        match seen & STATE {
+            FREE => Standing::Free,
+            LIVE => Standing::Live,
+            RESERVED => Standing::Reserved,
+            REAPING => match (((seen & REAPER) >> 8) as u32).checked_sub(1) {
+                Some(by) => Standing::Reaped { by },
+                None => Standing::Corrupt,
+            },
+            _ => Standing::Corrupt,
+        }
+    }
+
     /// Enters, for a caller that holds the lease of this entry. False if the entry is not free.
     pub(crate) fn join(&self, pid: u32) -> bool {
         // Relaxed: the exchange below decides.

@@ -48,6 +48,12 @@ impl Seat {
         self.word.word().load(at(Ordering::Acquire, "seat-flags")) & !(PARKED | FENCED)
     }
 
+    /// Whether the waiter sleeps, or is about to, for those who look.
+    pub(crate) fn is_parked(&self) -> bool {
+        // Relaxed: a remark.
+        self.word.word().load(Ordering::Relaxed) & PARKED != 0
+    }
+
     /// Raises flags for good and wakes the waiter, whoever has taken its mark. Idempotent.
     ///
     /// Without flags it is the janitor's rescue of a waiter whose waker died half way.

@@ -232,6 +232,11 @@ impl Semaphore {
         self.desk.bell.post(epoch)
     }
 
+    /// Whether somebody may wait for a permit, as of now.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.desk.bell.may_be_awaited()
+    }
+
     /// Who has permits, and how many, as of now.
     pub(crate) fn holders(&self) -> impl Iterator<Item = (u32, u32)> {
         self.settle();

@@ -52,6 +52,15 @@ impl Cursors {
 /// and 1.6 ns between near ones.
 const LINES_AHEAD: u64 = 5;
 
+impl Cursors {
+    /// How many messages were ever published and taken, for those who look.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        // The head first: then there are never more taken than published.
+        let head = self.head();
+        (self.tail(), head)
+    }
+}
+
 /// The number of messages between two cursors, if a ring of this capacity can hold them.
 #[inline(always)]
 fn length(tail: u64, head: u64, capacity: u64) -> Result<u64, Corrupt> {

@@ -17,6 +17,7 @@ mod layout;
 mod name;
 mod named;
 mod pages;
+mod picture;
 mod recover;
 mod registry;
 mod shared;
@@ -42,12 +43,13 @@ pub(crate) use arena::{Spec, allocate, allocate_apart};
 pub(crate) use courier::Courier;
 pub(crate) use fork::{before_fork, bequeath, heir_in};
 pub(crate) use layout::{ABI, FIRST_AT};
-pub(crate) use name::hash;
 pub use name::{Name, ToName};
+pub(crate) use name::{PREFIX, hash};
 pub use named::NameInfo;
 pub(crate) use named::{
     GUEST, NAME, Plan, Site, clean, list, make_way, open, open_as_guest, open_or_make, publish,
 };
+pub(crate) use picture::{Entry, Picture, Spot};
 pub(crate) use recover::recover_all;
 #[cfg(fuzzing)]
 pub(crate) use registry::forget_arenas;

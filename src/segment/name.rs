@@ -7,7 +7,7 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::shm;
 
 /// What the files of all names begin with.
-pub(super) const PREFIX: &str = "multiproc.";
+pub(crate) const PREFIX: &str = "multiproc.";
 
 /// The name of an object, and how it is found or made.
 ///
@@ -102,12 +102,13 @@ impl Name {
         shm::remove(&self.path()).context(|| format!("take the name {:?} away", self.text))
     }
 
-    pub(super) fn path(&self) -> PathBuf {
+    /// The file of the name.
+    pub(crate) fn path(&self) -> PathBuf {
         Path::new(shm::FOLDER).join(format!("{PREFIX}{}", self.text))
     }
 
     /// The name behind the file of one.
-    pub(super) fn of_path(path: &Path) -> Option<Self> {
+    pub(crate) fn of_path(path: &Path) -> Option<Self> {
         Self::new(path.file_name()?.to_str()?.strip_prefix(PREFIX)?).ok()
     }
 

@@ -83,7 +83,7 @@ impl Lock {
         Ok(Self { object: Object::make(site, Self::fingerprint(), |_| ())? })
     }
 
-    fn fingerprint() -> u64 {
+    pub(crate) fn fingerprint() -> u64 {
         fingerprint::<Self, ()>()
     }
 

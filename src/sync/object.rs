@@ -73,6 +73,38 @@ struct Head<M> {
     data: AtomicU64,
 }
 
+/// What a block begins with, for those who look at a copy of it.
+#[derive(Debug)]
+pub(crate) struct Glance<'a, M> {
+    pub(crate) machine: &'a M,
+    /// Of the type of the handle, as its maker calls it.
+    pub(crate) fingerprint: u64,
+    /// How many bytes of data it says that it has.
+    pub(crate) data: u64,
+}
+
+impl<M: Machine> Glance<'_, M> {
+    /// How many bytes are looked at.
+    pub(crate) const BYTES: u64 = size_of::<Head<M>>() as u64;
+
+    /// What the `length` bytes at `base` begin with. `None` if they are too few.
+    ///
+    /// # Safety
+    /// - They are valid for reads and writes as long as what this gives, aligned to 128, and nobody
+    ///   has a reference to them but as atomics.
+    pub(crate) unsafe fn at(base: NonNull<u8>, length: u64) -> Option<Self> {
+        if length < Self::BYTES {
+            return None;
+        }
+        // SAFETY: as many bytes are there, and aligned, by the caller's word; a head is atomics,
+        // of which any bytes are valid ones.
+        let head = unsafe { base.cast::<Head<M>>().as_ref() };
+        // Relaxed, both: written before the block was opened.
+        let (fingerprint, data) = (head.fingerprint.load(Relaxed), head.data.load(Relaxed));
+        Some(Self { machine: &head.machine, fingerprint, data })
+    }
+}
+
 /// How much data an object has.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Extent {

@@ -70,7 +70,7 @@ impl ReentrantLock {
         Ok(Self { object: Object::make(site, Self::fingerprint(), |_| ())? })
     }
 
-    fn fingerprint() -> u64 {
+    pub(crate) fn fingerprint() -> u64 {
         fingerprint::<Self, ()>()
     }
 

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open as open_file};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, stat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, lstat, stat};
 use nix::unistd::{Uid, ftruncate, linkat, unlink};
 
 /// Where the names are.
@@ -28,6 +28,8 @@ pub(crate) struct Facts {
     pub(crate) size: u64,
     /// How many bytes of memory it has.
     pub(crate) memory: u64,
+    /// Which file it is: its device, and its number there.
+    pub(crate) file: (u64, u64),
 }
 
 /// Makes `size` bytes of memory without a name and without pages.
@@ -65,25 +67,65 @@ pub(crate) fn open(path: &Path) -> io::Result<Option<OwnedFd>> {
 
 /// What the system says of memory with a name, if nobody else than this user can have cut it.
 pub(crate) fn check_private(memory: BorrowedFd<'_>) -> io::Result<Facts> {
-    let refused = |what| Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
     let stat = fstat(memory)?;
     let mode = stat.st_mode;
-    if SFlag::from_bits_truncate(mode) & SFlag::S_IFMT != SFlag::S_IFREG {
-        return refused("it is no regular file".to_owned());
-    }
-    if stat.st_uid != Uid::effective().as_raw() {
-        return refused(format!("it belongs to the user of number {}", stat.st_uid));
-    }
+    check_owner(&stat)?;
     let others = Mode::S_IRWXG.union(Mode::S_IRWXO);
     if Mode::from_bits_truncate(mode).intersects(others) {
-        return refused(format!("others may open it, too: its mode is {:o}", mode & 0o777));
+        return Err(refused(format!("others may open it, too: its mode is {:o}", mode & 0o777)));
     }
     facts(&stat)
 }
 
+/// Whether it is a file of this user's.
+fn check_owner(stat: &FileStat) -> io::Result<()> {
+    if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
+        return Err(refused("it is no regular file".to_owned()));
+    }
+    if stat.st_uid != Uid::effective().as_raw() {
+        return Err(refused(format!("it belongs to the user of number {}", stat.st_uid)));
+    }
+    Ok(())
+}
+
+fn refused(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, what)
+}
+
+/// Opens memory for reading alone, by a name of it or by `/proc/PID/fd/N`: what has the name, if
+/// there is anything.
+///
+/// # Errors
+/// Also for what is no memory of this user's.
+pub(crate) fn open_to_look(path: &Path) -> io::Result<Option<OwnedFd>> {
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    // The files of a process are links, and those of the folder must be none.
+    let links = if path.starts_with(FOLDER) { OFlag::O_NOFOLLOW } else { OFlag::empty() };
+    let memory = match open_file(path, flags | links, Mode::empty()) {
+        Err(Errno::ENOENT) => return Ok(None),
+        opened => opened?,
+    };
+    check_owner(&fstat(&memory)?)?;
+    Ok(Some(memory))
+}
+
+/// Whether what has this name is this user's.
+pub(crate) fn is_ours(path: &Path) -> bool {
+    lstat(path).is_ok_and(|stat| stat.st_uid == Uid::effective().as_raw())
+}
+
+/// What the system says of memory.
+pub(crate) fn facts_of(memory: BorrowedFd<'_>) -> io::Result<Facts> {
+    facts(&fstat(memory)?)
+}
+
 fn facts(stat: &FileStat) -> io::Result<Facts> {
     let number = |it| u64::try_from(it).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL));
-    Ok(Facts { size: number(stat.st_size)?, memory: number(stat.st_blocks)?.saturating_mul(512) })
+    Ok(Facts {
+        size: number(stat.st_size)?,
+        memory: number(stat.st_blocks)?.saturating_mul(512),
+        file: (stat.st_dev, stat.st_ino),
+    })
 }
 
 /// Whether the memory has a name still.

@@ -20,8 +20,8 @@ use super::Value;
 /// takes the lock has them in its cache.
 #[derive(Debug)]
 #[repr(C)]
-pub(super) struct Body {
-    pub(super) mutex: Mutex,
+pub(crate) struct Body {
+    pub(crate) mutex: Mutex,
     pub(super) twin: Twin,
 }
 

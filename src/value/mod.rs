@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::sync::owned;
 use crate::transfer::identity::fingerprint;
 
-use locked::Body;
+pub(crate) use locked::Body;
 
 pub use guard::ValueGuard;
 

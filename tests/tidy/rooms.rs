@@ -19,6 +19,7 @@ const ROOMS: &[(&str, u8)] = &[
     ("array", 6),
     ("memory", 6),
     ("value", 6),
+    ("inspect", 7),
     ("listener", 7),
     ("process", 7),
     ("manager", 8),

@@ -220,6 +220,15 @@ impl Barrier {
         others.into_iter().find(is_inside)
     }
 
+    /// The participants whose threads wait for the others, or are about to arrive, for those who
+    /// look.
+    pub(crate) fn arrived(&self) -> impl Iterator<Item = u32> {
+        let seen = self.look();
+        // Relaxed: a remark.
+        let mark = |id: u32| self.marks.of(id).load(Ordering::Relaxed);
+        (0..PLACES as u32).filter(move |id| !seen.is_broken() && seen.was_marked_by(mark(*id)))
+    }
+
     /// Arrives if the barrier is open. See the state table.
     fn arrive(&self, party: Party, last: Last) -> Result<Arrival<'_>, Failure> {
         // Not bounded, but every refusal is somebody's success.

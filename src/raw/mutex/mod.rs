@@ -119,6 +119,11 @@ impl Legacy {
         self.0 == 0
     }
 
+    /// Whether an owner panicked.
+    pub(crate) fn panicked(self) -> bool {
+        self.0 & PANICKED != 0
+    }
+
     /// Whether an owner died.
     pub(crate) fn died(self) -> bool {
         self.0 & DIED != 0

@@ -20,12 +20,23 @@ const SENDER_DIED: u32 = 1 << 16;
 /// A process died that had a receiving end.
 const RECEIVER_DIED: u32 = 1 << 17;
 
+/// What a thread can sleep for at a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Awaited {
+    Message,
+    Room,
+    /// Room beside the ring.
+    Memory,
+    /// That all messages are said to be done.
+    Tasks,
+}
+
 /// A queue in mapped memory. Copies of it are the same queue.
 ///
 /// Numbers out of range lead to some word of the right kind, never out of the memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct QueueAt {
-    base: NonNull<u8>,
+    pub(super) base: NonNull<u8>,
     pub(crate) plan: Plan,
     pub(crate) layout: Layout,
 }
@@ -184,10 +195,19 @@ impl QueueAt {
 
     /// Whether the thread of a handle sleeps, or is about to.
     pub(crate) fn is_asleep(&self, handle: u32) -> bool {
+        self.awaited_by(handle).is_some()
+    }
+
+    /// What the thread of a handle sleeps for, or is about to.
+    pub(crate) fn awaited_by(&self, handle: u32) -> Option<Awaited> {
         let (slot, head) = ((FIRST_WAITER + handle) as usize, self.head());
-        [&head.not_empty, &head.not_full, &head.not_used_up, &head.all_done]
-            .iter()
-            .any(|bench| bench.0.is_marked_at(slot))
+        let benches = [
+            (&head.not_empty, Awaited::Message),
+            (&head.not_full, Awaited::Room),
+            (&head.not_used_up, Awaited::Memory),
+            (&head.all_done, Awaited::Tasks),
+        ];
+        benches.iter().find(|(bench, _)| bench.0.is_marked_at(slot)).map(|(_, awaited)| *awaited)
     }
 }
 

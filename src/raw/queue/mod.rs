@@ -19,9 +19,10 @@
 mod at;
 mod plan;
 mod ring_at;
+mod spans;
 mod store;
 
-pub(crate) use at::QueueAt;
+pub(crate) use at::{Awaited, QueueAt};
 pub(crate) use plan::{BLOCK_HEAD, FIRST_WAITER, MARKS, Plan, PlanFlags, STRIDE_MAX};
 pub(crate) use ring_at::RingAt;
 pub(crate) use store::{Pages, Store};

@@ -12,6 +12,7 @@ use crate::raw::swap::chain::{self, Chain, ChainMemory, Entry, Turns};
 use crate::raw::swap::handle::{self, HandleTable, State};
 use crate::raw::swap::recover::{self, Policy, Rings};
 use crate::raw::units::{Deed, UNIT};
+use crate::raw::wide::{WideCursor, WideRing};
 use crate::shim::{AtomicU64, Ordering::*};
 
 use super::at::QueueAt;
@@ -98,7 +99,18 @@ impl<P: Pages> Store<P> {
 
     /// How many messages died in the hands of those who had this handle.
     pub(crate) fn casualties(&self, handle: u32) -> u64 {
-        self.each_ring().map(|ring| ring.scratch_of(handle).casualties).sum()
+        self.each_ring().map(|ring| ring.scratch_of(handle).casualties).fold(0, u64::saturating_add)
+    }
+
+    /// How many messages were ever pushed and popped, for those who look. Exact while nobody acts.
+    pub(crate) fn totals(&self) -> Result<(u64, u64), Corrupt> {
+        if let Some(wide) = self.at.wide_ring() {
+            return WideRing::new(wide?).totals(&mut WideCursor::default());
+        }
+        self.each_ring().try_fold((0_u64, 0_u64), |totals, ring| {
+            let more = ring.totals_seen()?;
+            Ok((totals.0.saturating_add(more.0), totals.1.saturating_add(more.1)))
+        })
     }
 
     fn each_ring(&self) -> impl Iterator<Item = Ring<RingAt>> {

@@ -344,6 +344,11 @@ impl Ranges {
         })
     }
 
+    /// Whether somebody may wait for a range, or for all of them, as of now.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.bell.may_be_awaited()
+    }
+
     /// Gives back what participant `id`, whose process was `pid`, had: see [`Mutex::sweep`].
     pub(crate) fn sweep(&self, id: u32, pid: u32, died: bool) {
         self.mutex.sweep(id, pid, died);

@@ -140,7 +140,8 @@ impl Shape {
         (word & (self.closed() - 1)) as u32
     }
 
-    fn slot(self, position: u64) -> u32 {
+    /// The slot of a position.
+    pub(crate) fn slot(self, position: u64) -> u32 {
         self.block(position)
     }
 
@@ -192,8 +193,8 @@ impl Shape {
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Hints {
-    pub(super) tail: Cursor,
-    pub(super) head: Cursor,
+    pub(in crate::raw) tail: Cursor,
+    pub(in crate::raw) head: Cursor,
 }
 
 /// The words of one ring.

@@ -124,13 +124,7 @@ impl<M: SwapMemory> Ring<M> {
         if handle >= self.shape.handles() || block >= self.shape.blocks() {
             return Err(Corrupt);
         }
-        let hints = self.memory.hints();
-        // Acquire `hint`: behind a hint, the slots are seen as those saw them who raised it.
-        let tail = hints.tail.position.load(at(Acquire, "hint"));
-        let head = hints.head.position.load(at(Acquire, "hint"));
-        if !self.shape.is_like(tail, 0) || !self.shape.is_like(head, self.shape.step()) {
-            return Err(Corrupt);
-        }
+        let (tail, head) = self.hinted()?;
         Ok(Hand { handle, block, casualties: scratch & !(CASUALTY - 1), tail, head })
     }
 
@@ -332,6 +326,25 @@ impl<M: SwapMemory> Ring<M> {
         let intent = self.memory.intent(handle).load(at(Acquire, "intent"));
         let is_about_to = intent != NONE && !self.shape.is_push(intent);
         is_about_to || self.scratch_of(handle).is_held
+    }
+
+    /// The same as [`totals`](Self::totals), for those who look and have no handle.
+    pub(crate) fn totals_seen(&self) -> Result<(u64, u64), Corrupt> {
+        let (mut tail, mut head) = self.hinted()?;
+        self.find(&mut head)?;
+        self.find(&mut tail)?;
+        Ok((self.shape.count(tail), self.shape.count(head)))
+    }
+
+    /// Where the cursors were once, by the hints.
+    fn hinted(&self) -> Result<(u64, u64), Corrupt> {
+        let hints = self.memory.hints();
+        // Acquire `hint`: behind a hint, the slots are seen as those saw them who raised it.
+        let tail = hints.tail.position.load(at(Acquire, "hint"));
+        let head = hints.head.position.load(at(Acquire, "hint"));
+        let is_possible =
+            self.shape.is_like(tail, 0) && self.shape.is_like(head, self.shape.step());
+        if is_possible { Ok((tail, head)) } else { Err(Corrupt) }
     }
 
     /// How many messages were ever pushed and popped, as of now. Exact while nobody else acts.
