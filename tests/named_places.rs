@@ -168,6 +168,28 @@ fn processes_of_two_pid_namespaces_share_what_has_a_name() {
     });
 }
 
+/// Who one is, is the kernel's to say: in there, this user and all others have the same number.
+#[test]
+fn a_process_of_another_user_namespace_is_the_same_user() {
+    fn elsewhere(name: String) {
+        if unsafe { libc::unshare(libc::CLONE_NEWUSER) } != 0 {
+            return eprintln!("skipped: no user namespaces here: {}", Error::last_os_error());
+        }
+        let value = Value::<u64>::open(&name).unwrap();
+        value.update(|value| *value += 1).unwrap();
+        let own = format!("{name}-own");
+        Event::create(&own).unwrap().set().unwrap();
+        assert_eq!(value.get().unwrap(), 2);
+    }
+    let own = Own::new("users");
+    let theirs = Own(multiproc::Name::new(&format!("{}-own", own.text())).unwrap());
+    let value = Value::create(&own, 1_u64).unwrap();
+    Process::spawn(elsewhere, own.text()).unwrap().join().unwrap();
+    if value.get().unwrap() == 2 {
+        assert!(Event::open(&theirs).unwrap().is_set());
+    }
+}
+
 #[test]
 fn another_user_is_refused() {
     fn other(name: String) {

@@ -3,6 +3,7 @@
 mod manage;
 #[path = "../../messages.rs"]
 mod messages;
+mod names;
 mod talk;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -16,6 +17,8 @@ fn main() -> Outcome {
         ["give-dict", path] => manage::give_dict(path),
         ["manage", path] => manage::manage(path),
         ["use-manager", path] => manage::use_it(path),
+        ["leave", name] => names::leave(name),
+        ["storm", name] => names::storm(name),
         _ => Err(format!("no such command: {arguments:?}").into()),
     }
 }

@@ -1,6 +1,7 @@
 //! The program that connects. Its first argument says what it does, the others where.
 
 mod manage;
+mod names;
 mod talk;
 mod wire;
 
@@ -16,6 +17,8 @@ fn main() -> Outcome {
         ["greet", path, name] => talk::greet(path, name),
         ["take-dict", path] => manage::take_dict(path),
         ["use-manager", path] => manage::use_it(path),
+        ["take", name] => names::take(name),
+        ["mistake", name] => names::mistake(name),
         _ => Err(format!("no such command: {arguments:?}").into()),
     }
 }
