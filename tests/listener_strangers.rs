@@ -70,8 +70,8 @@ fn who_expects_another_type_hears_both_names_on_both_sides() {
         let mut first = listening(programs, &["talk", path]);
         let mut second = start(&programs.second, &["disagree", path]);
         for said in [first.line(), second.line()] {
-            assert!(said.contains("`Serde Greeting ("), "{said}");
-            assert!(said.contains("`Serde Job ("), "{said}");
+            assert!(said.contains("`Serde Greeting { name: string"), "{said}");
+            assert!(said.contains("`Serde Job <Add | Say; u64>`"), "{said}");
             assert!(!said.contains("messages::") && !said.contains("words::"), "{said}");
         }
         first.finish();

@@ -100,6 +100,7 @@ fn names_outlive_those_who_storm_over_them() {
         let mut all: Vec<_> = (0..3).map(|_| storm()).collect();
         let (begin, mut killed) = (Instant::now(), 0);
         while begin.elapsed() < Duration::from_secs(3) * common::storms() as u32 {
+            // The sleep is the work: somebody dies at a random moment.
             std::thread::sleep(Duration::from_millis(next(&mut state) % 20));
             let which = next(&mut state) as usize % all.len();
             all[which].kill();

@@ -19,6 +19,7 @@ use crate::transfer::identity::fingerprint;
 
 /// What is written in the place of a connection. All numbers count handles of the parcel.
 #[derive(Serialize, Deserialize)]
+#[serde(rename = "Connection")]
 struct Ticket {
     outlet: Option<Half>,
     inlet: Option<Half>,

@@ -147,7 +147,7 @@ mod tests {
         let here = Terms::of::<u64, String, Serde>();
         assert_eq!(here.agree(&Terms::of::<String, u64, Serde>()), Ok(()));
         let other = here.agree(&Terms::of::<u64, String, Serde>()).unwrap_err();
-        assert_eq!(other.matches("`Serde u64 (8 bytes, aligned to 8)`").count(), 2, "{other}");
+        assert_eq!(other.matches("`Serde u64`").count(), 2, "{other}");
         assert!(Terms::of::<u64, u64, Plain>().agree(&Terms::of::<u64, u64, Serde>()).is_err());
     }
 

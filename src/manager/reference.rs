@@ -96,6 +96,7 @@ impl Hash for Reference {
 
 /// What is written in the place of a reference, behind its address.
 #[derive(Serialize, Deserialize)]
+#[serde(rename = "Proxy")]
 struct Ticket {
     block: u32,
     key: u64,

@@ -172,7 +172,7 @@ impl<T, C: Codec<T>> Port<T, C> {
             if core.flags() & (CLOSED | NO_RECEIVERS) != 0 {
                 return Some(Err(core.disconnected(Ends::RECEIVER)));
             }
-            // Each move follows a ring that was found full: others have filled it, or its words lie.
+            // Each move follows a ring that was found full: others filled it, or its words lie.
             for _ in 0..MOVES_MAX {
                 match outcome_of(core.chain.push(hand)) {
                     Ok(Sent::Done) => return Some(Ok(())),

@@ -17,6 +17,7 @@ use super::queue::Queue;
 
 /// What is written in the place of a handle.
 #[derive(Serialize, Deserialize)]
+#[serde(rename = "Queue")]
 struct Ticket {
     /// The block, as a number of the parcel, and the handle, as one of the queue.
     block: u32,

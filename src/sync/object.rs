@@ -274,6 +274,7 @@ fn forked() -> Error {
 
 /// What is written in the place of a handle: the number of its block in the parcel, and the type.
 #[derive(Serialize, Deserialize)]
+#[serde(rename = "Shared")]
 struct Ticket {
     block: u32,
     fingerprint: u64,

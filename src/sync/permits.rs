@@ -1,6 +1,12 @@
 //! What a semaphore begins with.
 
-use crate::raw::semaphore::{Manner, Plan};
+use crate::error::{Error, ErrorKind, Result};
+use crate::raw::semaphore::{self as raw, Manner, PERMITS_MAX, Plan};
+use crate::segment::{Name, Shared, Site};
+
+use super::named::Nameable;
+use super::object::Object;
+use super::semaphore::{Semaphore, too_many};
 
 /// How many permits a semaphore is made with, and whose they are: see
 /// [`Semaphore`](super::Semaphore).
@@ -28,5 +34,36 @@ impl Permits {
             Self::Unowned(permits) => (Manner::Unowned, permits),
         };
         Plan { manner, permits }
+    }
+}
+
+impl Nameable for Semaphore {
+    type Seed = Permits;
+
+    fn label(_name: &Name) -> String {
+        "Semaphore".to_owned()
+    }
+
+    fn make_at(site: &Site<'_>, permits: &Permits) -> Result<Self> {
+        let plan = permits.plan();
+        if plan.permits > PERMITS_MAX {
+            return Err(too_many());
+        }
+        let prepare = |it: &raw::Semaphore| it.prepare(plan);
+        Ok(Self { object: Object::make(site, Self::fingerprint(), prepare)?, plan })
+    }
+
+    fn found_in(shared: Shared) -> Result<Self> {
+        Self::on(Object::on(shared, Self::fingerprint())?)
+    }
+
+    fn check(&self, name: &Name, permits: &Permits) -> Result<()> {
+        let (found, wanted) = (self.plan, permits.plan());
+        if found == wanted {
+            return Ok(());
+        }
+        let name = name.as_str();
+        let what = format!("the semaphore {name:?} was made as {found:?}, and not as {wanted:?}");
+        Err(Error::new(ErrorKind::Mismatch, what))
     }
 }

@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::raw::semaphore::{self as raw, PERMITS_MAX, Plan, Refusal};
 use crate::raw::wait::Waited;
 use crate::raw::wait_many::{Post, Watched};
-use crate::segment::{Name, Shared, Site, ToName};
+use crate::segment::{Site, ToName};
 use crate::sys::clock::Deadline;
 use crate::transfer::cargo;
 use crate::transfer::identity::fingerprint;
@@ -63,8 +63,8 @@ use super::permits::Permits;
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Semaphore {
-    object: Object<raw::Semaphore>,
-    plan: Plan,
+    pub(super) object: Object<raw::Semaphore>,
+    pub(super) plan: Plan,
 }
 
 /// One permit of a [`Semaphore`]. Dropped, it is given back.
@@ -78,37 +78,6 @@ pub struct Permit<'a> {
     /// The participant that acquired it; a whole word, as with the guards of locks.
     owner: u64,
     _stays: PhantomData<*const ()>,
-}
-
-impl Nameable for Semaphore {
-    type Seed = Permits;
-
-    fn label(_name: &Name) -> String {
-        "Semaphore".to_owned()
-    }
-
-    fn make_at(site: &Site<'_>, permits: &Permits) -> Result<Self> {
-        let plan = permits.plan();
-        if plan.permits > PERMITS_MAX {
-            return Err(too_many());
-        }
-        let prepare = |it: &raw::Semaphore| it.prepare(plan);
-        Ok(Self { object: Object::make(site, Self::fingerprint(), prepare)?, plan })
-    }
-
-    fn found_in(shared: Shared) -> Result<Self> {
-        Self::on(Object::on(shared, Self::fingerprint())?)
-    }
-
-    fn check(&self, name: &Name, permits: &Permits) -> Result<()> {
-        let (found, wanted) = (self.plan, permits.plan());
-        if found == wanted {
-            return Ok(());
-        }
-        let name = name.as_str();
-        let what = format!("the semaphore {name:?} was made as {found:?}, and not as {wanted:?}");
-        Err(Error::new(ErrorKind::Mismatch, what))
-    }
 }
 
 impl Semaphore {
@@ -202,11 +171,11 @@ impl Semaphore {
         named::open_or_create(name, &permits.into())
     }
 
-    fn fingerprint() -> u64 {
+    pub(super) fn fingerprint() -> u64 {
         fingerprint::<Self, ()>()
     }
 
-    fn on(object: Object<raw::Semaphore>) -> Result<Self> {
+    pub(super) fn on(object: Object<raw::Semaphore>) -> Result<Self> {
         let corrupt = |_| Error::new(ErrorKind::Corrupt, "a semaphore of no known manner");
         let plan = object.machine().plan().map_err(corrupt)?;
         Ok(Self { object, plan })
@@ -362,7 +331,7 @@ fn not_held() -> Error {
 }
 
 #[cold]
-fn too_many() -> Error {
+pub(super) fn too_many() -> Error {
     Error::new(ErrorKind::Limit, format!("a semaphore with more than {PERMITS_MAX} permits"))
 }
 
