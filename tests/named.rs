@@ -430,3 +430,38 @@ fn a_maker_that_fails_or_dies_leaves_no_name() {
     assert!(!own.is_taken());
     Value::create(&own, 1_u64).map(drop).unwrap();
 }
+
+/// Ranges of one array would be other bytes than those of the same numbers of another one.
+#[test]
+fn arrays_of_one_name_count_the_same_elements() {
+    let own = Own::new("elements");
+    let name = own.0.clone().identity("com.example.samples");
+    let _bytes = Array::create(&name, 16, 0_u8).unwrap();
+    assert_eq!(Array::<u64>::open(&name).unwrap_err().kind(), ErrorKind::Mismatch);
+    assert!(Array::<i8>::open(&name).is_ok());
+}
+
+/// Two of them would be two processes to a lock.
+#[test]
+fn threads_that_open_a_name_at_once_are_one_participant() {
+    fn open_at_once(name: String) {
+        let start = std::sync::Barrier::new(4);
+        let open = || {
+            start.wait();
+            ReentrantLock::open(&name).unwrap()
+        };
+        let locks = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        let guards: Vec<_> = locks.iter().map(|lock| lock.lock().unwrap()).collect();
+        assert_eq!(locks[0].who_holds().unwrap().count, guards.len() as u32);
+    }
+    watched("threads_that_open_a_name_at_once_are_one_participant", || {
+        for round in 0..20 {
+            let own = Own::new(&format!("threads-{round}"));
+            drop(ReentrantLock::create(&own).unwrap());
+            Process::spawn(open_at_once, own.text()).unwrap().join().unwrap();
+        }
+    });
+}

@@ -119,6 +119,49 @@ fn in_other_pids(act: impl FnOnce()) -> bool {
     true
 }
 
+/// The first file that is opened then has the number of the standard output.
+#[test]
+fn what_is_printed_to_closed_streams_does_not_get_into_a_name() {
+    fn print(name: String) {
+        let value = Value::<u64>::open(&name).unwrap();
+        drop(value);
+        (0..3).for_each(|fd| assert_eq!(unsafe { libc::close(fd) }, 0));
+        let value = Value::<u64>::open(&name).unwrap();
+        println!("{}", "x".repeat(10_000));
+        eprintln!("{}", "x".repeat(10_000));
+        value.set(2).unwrap();
+        let other = Value::create(format!("{name}-other"), 3_u64).unwrap();
+        println!("{}", "x".repeat(10_000));
+        assert_eq!(other.get().unwrap(), 3);
+    }
+    let own = Own::new("streams");
+    let other = Own(multiproc::Name::new(&format!("{}-other", own.text())).unwrap());
+    drop(Value::create(&own, 1_u64).unwrap());
+    Process::spawn(print, own.text()).unwrap().join().unwrap();
+    assert_eq!(Value::<u64>::open(&own).unwrap().get().unwrap(), 2);
+    assert_eq!(Value::<u64>::open(&other).unwrap().get().unwrap(), 3);
+}
+
+/// As by a process that is stopped between two system calls.
+#[test]
+fn who_replaces_and_does_not_go_on_is_told_of() {
+    use std::os::fd::AsRawFd;
+    watched("who_replaces_and_does_not_go_on_is_told_of", || {
+        let own = Own::new("stopped");
+        drop(Value::create(&own, 1_u64).unwrap());
+        let file = std::fs::OpenOptions::new().read(true).write(true).open(own.path()).unwrap();
+        let mut all: libc::flock = unsafe { std::mem::zeroed() };
+        (all.l_type, all.l_start, all.l_len) = (libc::F_WRLCK as i16, 1 << 60, 1024);
+        let done = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const all) };
+        assert_eq!(done, 0, "{}", Error::last_os_error());
+        let error = Value::<u64>::open(&own).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Exists);
+        assert!(error.to_string().contains("being replaced"), "{error}");
+        drop(file);
+        assert_eq!(Value::<u64>::open(&own).unwrap().get().unwrap(), 1);
+    });
+}
+
 /// A pid says nothing to those in another namespace, so nothing may depend on one.
 #[test]
 fn processes_of_two_pid_namespaces_share_what_has_a_name() {

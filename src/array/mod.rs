@@ -74,7 +74,8 @@ pub struct Array<T> {
 impl<T> Array<T> {
     /// What tells arrays of this type from others.
     fn fingerprint() -> u64 {
-        fingerprint::<Self, ()>()
+        // Of the element: all arrays are as large as a handle.
+        fingerprint::<T, Self>()
     }
 
     /// How many elements there are.

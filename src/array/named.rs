@@ -4,11 +4,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::segment::{self, Name, Site, ToName};
 use crate::sync::object::Object;
 use crate::sync::{Data, Integer};
-use crate::transfer::identity::data_name;
+use crate::transfer::identity::{data_name, with_layout};
 
 use super::Array;
 
-/// What arrays are called by programs that were built apart, see `value::named`.
+/// What arrays are called by programs that were built apart, see `value::named`. Whatever those say
+/// of their types, all count the same elements: ranges are locked by numbers of elements.
 const LOCKED: &str = "Array";
 const ATOMIC: &str = "Array without locks";
 
@@ -29,7 +30,7 @@ impl<T: Data> Array<T> {
     /// As [`create`](Self::create).
     pub fn create_from_slice(name: impl ToName, elements: &[T]) -> Result<Self> {
         let name = name.to_name()?;
-        let label = name.label(LOCKED, data_name::<T>);
+        let label = name.label(&with_layout::<T>(LOCKED), data_name::<T>);
         Self::make_from(&Site::Named { name: &name, label: &label }, elements)
     }
 
@@ -86,12 +87,12 @@ impl<T: Integer> Array<T> {
 
 impl<T> Array<T> {
     fn create_as<B: Data>(name: &Name, what: &str, length: usize, fill: B) -> Result<Self> {
-        let label = name.label(what, data_name::<T>);
+        let label = name.label(&with_layout::<T>(what), data_name::<T>);
         Self::make_of(&Site::Named { name, label: &label }, length, fill)
     }
 
     fn open_as(name: &Name, what: &str) -> Result<Self> {
-        let shared = segment::open(name, &name.label(what, data_name::<T>))?;
+        let shared = segment::open(name, &name.label(&with_layout::<T>(what), data_name::<T>))?;
         Self::on(Object::on(shared, Self::fingerprint())?)
     }
 

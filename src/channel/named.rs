@@ -174,3 +174,22 @@ where
     };
     name.label(&what, identity)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As if the name had gone just when its guest was in: he closes what he did not take.
+    #[test]
+    fn a_guest_who_goes_at_once_leaves_nobody_waiting() {
+        let name = Name::new(&format!("test-guest-{}", std::process::id())).unwrap();
+        name.unlink().unwrap();
+        let mut here = Pipe::create::<u64, u64>(&name).unwrap();
+        let label = label::<u64, u64, Serde>(&name);
+        drop(segment::open_as_guest(&name, &label).unwrap());
+        name.unlink().unwrap();
+        let patience = std::time::Duration::from_secs(20);
+        assert!(here.recv_timeout(patience).unwrap_err().is_disconnected());
+        assert!(here.send(1).unwrap_err().is_disconnected());
+    }
+}

@@ -1,6 +1,7 @@
 //! One handle of one queue, whatever its messages are: where it is, whose it is, when it is over.
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::ptr::NonNull;
 
 use crate::error::{Cause, Error, ErrorKind, Result};
@@ -74,6 +75,7 @@ impl Core {
             unsafe { QueueAt::plan_at(base, plan) }
         };
         let (furnished, bytes) = (layout.furnished as u64, layout.total as u64);
+        let handle = Cell::new(0);
         let spec = Spec { kind: Kind::Queue, bytes, furnished, init: &init };
         let shared = site.make(&spec, |shared| {
             // The handle for whoever is to see the queue first is made behind this.
@@ -82,9 +84,11 @@ impl Core {
             if site.has_name() {
                 attach_for(chain.memory(), NAME, Ends::BOTH)?;
             }
+            // Before others can come, who might take the last one.
+            handle.set(attach_for(chain.memory(), shared.segment().me(), ends)?);
             Ok(())
         })?;
-        Self::attach(shared, ends, how)
+        Ok(Self::new(chain_of(shared)?, handle.get(), ends, how))
     }
 
     /// A new handle of a queue that this process holds.

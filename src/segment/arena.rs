@@ -216,7 +216,8 @@ impl Segment {
         books.holds.remove(&index);
         // Released under the lock, so that a handle that arrives meanwhile holds after it.
         let Some(block) = self.blocks().get(index as usize) else { return 0 };
-        if let Some(kind) = Kind::from_number(block.kind())
+        if block.state() == State::Live
+            && let Some(kind) = Kind::from_number(block.kind())
             && kind.is_a_lock()
             && let Ok(place) = self.place_by(&mut books, index)
         {

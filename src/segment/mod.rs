@@ -16,6 +16,7 @@ pub(crate) mod hostile;
 mod layout;
 mod name;
 mod named;
+mod names;
 mod pages;
 mod picture;
 mod recover;
@@ -45,10 +46,11 @@ pub(crate) use fork::{before_fork, bequeath, heir_in};
 pub(crate) use layout::{ABI, FIRST_AT};
 pub use name::{Name, ToName};
 pub(crate) use name::{PREFIX, hash};
-pub use named::NameInfo;
 pub(crate) use named::{
-    GUEST, NAME, Plan, Site, clean, list, make_way, open, open_as_guest, open_or_make, publish,
+    GUEST, NAME, Plan, Site, make_way, open, open_as_guest, open_or_make, publish,
 };
+pub use names::NameInfo;
+pub(crate) use names::{clean, list};
 pub(crate) use picture::{Entry, Picture, Spot};
 pub(crate) use recover::recover_all;
 #[cfg(fuzzing)]
@@ -146,7 +148,8 @@ impl Segment {
     fn visit(memory: OwnedFd, size: u64) -> Result<Option<Self>> {
         let what = || "map a segment".to_owned();
         let Ok(length) = usize::try_from(size) else { return Ok(None) };
-        if size < PAGE {
+        // Read first: who looks at a hole through a mapping takes memory that may not be there.
+        if size < PAGE || shm::first_word(memory.as_fd()).context(what)? != MAGIC {
             return Ok(None);
         }
         let mapping = map(memory.as_fd(), length).context(what)?;
@@ -202,13 +205,18 @@ impl Segment {
         }
     }
 
+    /// Whether this is the memory of the segment.
+    fn is_in(&self, memory: BorrowedFd<'_>) -> bool {
+        memfd::is_same(self.memory.as_fd(), memory).unwrap_or(false)
+    }
+
     /// Whether a description that arrived is the lease of participant `id` of this segment.
     ///
     /// The number in a parcel is bytes like any: who believed it could end another's part.
     fn is_lease(&self, lease: BorrowedFd<'_>, id: u32) -> bool {
         let entry = self.participants().get(id as usize);
         entry.is_some_and(Participant::is_occupied)
-            && memfd::is_same(self.memory.as_fd(), lease).unwrap_or(false)
+            && self.is_in(lease)
             && lease::hold(lease, id).unwrap_or(false)
     }
 
@@ -323,6 +331,10 @@ impl Drop for Segment {
     fn drop(&mut self) {
         // A forked child that never entered has nothing to leave: the entry is its parent's.
         if self.is_ours() {
+            if self.me() == GUEST && self.label().read().is_some() {
+                // Sides of a pipe that it came to, and did not take, would be nobody's.
+                self.close_sides(GUEST);
+            }
             self.entries()[self.me() as usize].leave();
         }
     }

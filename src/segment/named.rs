@@ -22,12 +22,13 @@ use std::time::Duration;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::raw::participants::PARTICIPANTS_MAX;
 use crate::sys::clock::Deadline;
+use crate::sys::holder::Holder;
 use crate::sys::{lease, shm};
 
 use super::arena::{self, Request, Spec};
 use super::courier::too_many;
 use super::layout::{Geometry, LABEL_MAX};
-use super::name::{PREFIX, hash};
+use super::name::hash;
 use super::{Name, Segment, Shared, registry};
 
 /// The participant that the name is.
@@ -92,23 +93,37 @@ pub(crate) fn publish(
     finish: impl FnOnce(&[Shared]) -> Result<()>,
 ) -> Result<Vec<Shared>> {
     let what = || format!("make an object of the name {:?}", name.as_str());
-    if name.replaces() {
-        make_way(name)?;
-    }
     // Asked first as well: what may be large is not made in vain.
-    if shm::open(&name.path()).is_ok_and(|found| found.is_some()) {
+    if !may_be_made(name) {
         return Err(exists(name));
     }
     let (segment, made) = build(plan)?;
     finish(&made)?;
-    if !shm::publish(segment.memory.as_fd(), &name.path()).context(what)? {
+    // Last: what is to be replaced stays if there is no room for what replaces it.
+    if name.replaces() {
+        make_way(name)?;
+    }
+    if !registry::publish(&segment, &name.path()).context(what)? {
         return Err(exists(name));
     }
-    registry::add(&segment);
     Ok(made)
 }
 
+/// Whether nothing has the name, or what may be replaced.
+fn may_be_made(name: &Name) -> bool {
+    match shm::open(&name.path()) {
+        Ok(None) => true,
+        Ok(Some(memory)) if name.replaces() => {
+            !lease::is_any_held_elsewhere(memory.as_fd(), PARTICIPANTS_MAX).unwrap_or(true)
+        }
+        // What cannot be opened is not this user's to replace.
+        _ => false,
+    }
+}
+
 fn build(plan: &Plan<'_>) -> Result<(Arc<Segment>, Vec<Shared>)> {
+    // Dropped behind the gate: handles pass it when they go.
+    let mut made = Vec::new();
     let _gate = registry::gate();
     let largest = plan.specs.iter().map(|spec| spec.bytes).max().unwrap_or(0);
     let geometry = Geometry::of_few(largest, plan.specs.len() as u32);
@@ -118,19 +133,15 @@ fn build(plan: &Plan<'_>) -> Result<(Arc<Segment>, Vec<Shared>)> {
     let bytes = bytes.ok_or_else(|| arena::too_large(largest))?;
     let reserved = if plan.has_guest { GUEST + 1 } else { NAME + 1 };
     let segment = Arc::new(Segment::create_on(shm::create, geometry, bytes, reserved)?);
-    let mut made = Vec::new();
     for spec in plan.specs {
         let place = segment.take(&Request::new(granules, spec))?;
         let place = place.ok_or_else(|| arena::too_large(spec.bytes))?;
         (0..reserved).for_each(|id| segment.blocks()[place.index as usize].hold(id));
         made.push(Shared::first(Arc::clone(&segment), place));
     }
-    let furnished =
-        plan.specs.iter().map(|spec| spec.furnished.min(geometry.bytes(granules))).min();
-    let end = match (furnished, plan.specs) {
-        (Some(furnished), [_]) => geometry.data_at() + furnished,
-        _ => geometry.data_at() + bytes,
-    };
+    // Of several, as far as the first is furnished: behind it the others have less than a block.
+    let furnished = plan.specs.first().map_or(0, |spec| spec.furnished);
+    let end = geometry.data_at() + furnished.min(geometry.bytes(granules));
     segment.label().write(&fitting(plan.label), end);
     Ok((segment, made))
 }
@@ -159,10 +170,10 @@ pub(crate) fn open(name: &Name, label: &str) -> Result<Shared> {
             None => {
                 let visited = visit(name, memory, label)?;
                 let Some(me) = visited.join(visited.memory.as_fd(), std::process::id())? else {
-                    wait_for_replacer(&visited, until).ok_or_else(too_many)?;
+                    wait_for_lease(name, &visited, until, too_many)?;
                     continue;
                 };
-                enter(visited, me)
+                registry::add_or_find(enter(visited, me))
             }
         };
         check_label(name, &segment, label)?;
@@ -182,21 +193,29 @@ pub(crate) fn open_as_guest(name: &Name, label: &str) -> Result<[Shared; 2]> {
     // Bounded, as above.
     loop {
         let visited = visit(name, find(name)?, label)?;
+        // Asked before the lease: whoever has it for a moment, and is stopped, would look like him.
+        let guest = &visited.entries()[GUEST as usize];
         let taken = || {
             let what = format!("the other end of the pipe {:?} is taken", name.as_str());
             Error::new(ErrorKind::Exists, what)
         };
-        let memory = visited.memory.as_fd();
-        let has_lease = lease::hold(memory, GUEST).context(|| "take a lease".to_owned())?;
-        if !has_lease {
-            wait_for_replacer(&visited, until).ok_or_else(taken)?;
+        if guest.is_reserved() {
+            let what = || "take a lease on a segment".to_owned();
+            if !lease::hold(visited.memory.as_fd(), GUEST).context(what)? {
+                wait_for_lease(name, &visited, until, taken)?;
+                continue;
+            }
+        }
+        if !guest.join_reserved(std::process::id()) {
+            if is_named(&visited) {
+                return Err(taken());
+            }
             continue;
         }
-        if !visited.entries()[GUEST as usize].join_reserved(std::process::id()) {
-            return Err(taken());
-        }
-        // Not the mapping that this process may have already: whoever is there is another one.
+        // Not the mapping that this process may have already: whoever is there is another one. When
+        // it goes, it closes what nobody took (`Segment::drop`).
         let segment = enter(visited, GUEST);
+        registry::add(&segment);
         let objects = [Shared::on(&segment, 0)?, Shared::on(&segment, 1)?];
         if is_named(&segment) {
             return Ok(objects);
@@ -209,16 +228,27 @@ fn is_named(segment: &Segment) -> bool {
     shm::is_named(segment.memory.as_fd()).is_ok_and(|is_named| is_named)
 }
 
-/// Waits a moment for whoever holds all leases, as nobody else holds that of the name. `None` if
-/// nobody does, or it has taken too long.
-fn wait_for_replacer(visited: &Segment, until: Deadline) -> Option<()> {
-    let is_there = lease::is_held_elsewhere(visited.memory.as_fd(), NAME).ok()?;
-    let is_unlinked = !is_named(visited);
-    if until.is_past() || !is_there && !is_unlinked {
-        return None;
+/// Waits a moment for whoever holds all leases, or has one for a moment.
+///
+/// # Errors
+/// If it has taken too long: as somebody replaces the object and does not go on, as only he holds
+/// the lease of the name, or `otherwise`.
+fn wait_for_lease(
+    name: &Name,
+    visited: &Segment,
+    until: Deadline,
+    otherwise: impl FnOnce() -> Error,
+) -> Result<()> {
+    if !until.is_past() {
+        std::thread::sleep(Duration::from_millis(1));
+        return Ok(());
     }
-    std::thread::sleep(Duration::from_millis(1));
-    Some(())
+    if !lease::is_held_elsewhere(visited.memory.as_fd(), NAME).unwrap_or(false) {
+        return Err(otherwise());
+    }
+    let name = name.as_str();
+    let what = format!("the name {name:?} is being replaced by a process that does not go on");
+    Err(Error::new(ErrorKind::Exists, what))
 }
 
 /// Opens what has the name, or makes it: with `make`, which fails with `Exists` if somebody else
@@ -229,7 +259,7 @@ pub(crate) fn open_or_make<T>(
     make: impl Fn() -> Result<T>,
 ) -> Result<T> {
     let until = Deadline::after(REPLACING);
-    if name.replaces() && make_way(name).is_ok() {
+    if name.replaces() {
         match make() {
             Err(error) if error.kind() == ErrorKind::Exists => {}
             done => return done,
@@ -255,6 +285,8 @@ pub(crate) fn open_or_make<T>(
 pub(crate) fn make_way(name: &Name) -> Result<()> {
     let what = || format!("replace the object of the name {:?}", name.as_str());
     let Some(memory) = shm::open(&name.path()).context(what)? else { return Ok(()) };
+    // A forked copy of this process lets go of it.
+    let memory = Holder::new(memory);
     if !lease::hold_all(memory.as_fd(), PARTICIPANTS_MAX).context(what)? {
         let what = format!("replace the object of the name {:?}: it is in use", name.as_str());
         return Err(Error::new(ErrorKind::Exists, what));
@@ -285,7 +317,7 @@ fn visit(name: &Name, memory: OwnedFd, label: &str) -> Result<Segment> {
         Error::new(ErrorKind::Corrupt, what)
     })?;
     check_label(name, &visited, label)?;
-    visited.furnish_again(facts.memory).context(what)?;
+    visited.furnish_again().context(what)?;
     Ok(visited)
 }
 
@@ -303,7 +335,6 @@ fn check_label(name: &Name, segment: &Segment, wanted: &str) -> Result<()> {
 
 fn enter(visited: Segment, me: u32) -> Arc<Segment> {
     let segment = Arc::new(visited.into_participant(me));
-    registry::add(&segment);
     // Of those who died with nobody there, nobody has heard.
     segment.recover();
     segment
@@ -315,47 +346,11 @@ fn exists(name: &Name) -> Error {
             Ok(true) => "it is in use",
             _ => "no living process has it: open it, or replace it by `Name::replace_stale`",
         },
-        _ => "it was there a moment ago",
+        Ok(None) => "it was there a moment ago",
+        Err(cause) => {
+            let what = format!("the name {:?} is taken by what is not ours", name.as_str());
+            return Error::new(ErrorKind::Exists, what).because(cause);
+        }
     };
     Error::new(ErrorKind::Exists, format!("the name {:?} is taken: {state}", name.as_str()))
-}
-
-/// What has a name, as it was a moment ago.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct NameInfo {
-    /// The name.
-    pub name: Name,
-    /// Whether a living process has it. What nobody has is stale: it waits for whoever comes, or
-    /// for [`Segment::clean`](crate::Segment::clean).
-    pub is_in_use: bool,
-    /// What it is, and of what, as it says itself; `None` if it is damaged, or of another version.
-    pub what: Option<String>,
-    /// Its size in bytes, of which it may use a part only.
-    pub size: u64,
-    /// How much memory it takes.
-    pub memory: u64,
-}
-
-/// Everything of this user that has a name.
-pub(crate) fn list() -> Result<Vec<NameInfo>> {
-    let paths = shm::names(PREFIX).context(|| format!("read {}", shm::FOLDER))?;
-    let named = paths.iter().filter_map(|path| Name::of_path(path));
-    Ok(named.filter_map(info_of).collect())
-}
-
-/// What has this name, if it is this user's.
-fn info_of(name: Name) -> Option<NameInfo> {
-    let memory = shm::open(&name.path()).ok()??;
-    let facts = shm::check_private(memory.as_fd()).ok()?;
-    let is_in_use = lease::is_any_held_elsewhere(memory.as_fd(), PARTICIPANTS_MAX).ok()?;
-    let segment = Segment::visit(memory, facts.size).ok().flatten();
-    let what = segment.and_then(|segment| segment.label().read());
-    Some(NameInfo { name, is_in_use, what, size: facts.size, memory: facts.memory })
-}
-
-/// Takes the names away from what nobody has.
-pub(crate) fn clean() -> Result<Vec<Name>> {
-    let stale = list()?.into_iter().filter(|info| !info.is_in_use).map(|info| info.name);
-    Ok(stale.filter(|name| make_way(name).is_ok()).collect())
 }

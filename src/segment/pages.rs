@@ -9,7 +9,7 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::raw::participants::Participant;
 use crate::raw::queue::Pages;
 use crate::shim::Ordering::Relaxed;
-use crate::sys::memfd;
+use crate::sys::{memfd, shm};
 
 use super::arena::Place;
 use super::layout::{BLOCKS_AT, ENTRIES_A_PAGE, PAGE, PARTICIPANTS_AT};
@@ -32,17 +32,18 @@ impl Segment {
             .context(|| "take memory for more participants of a segment".to_owned())
     }
 
-    /// Gives pages to what had them when the segment was made, where holes were cut into it, as its
-    /// file has so much memory.
-    pub(super) fn furnish_again(&self, memory: u64) -> io::Result<()> {
+    /// Gives pages to what had them when the segment was made, where holes were cut into it.
+    pub(super) fn furnish_again(&self) -> io::Result<()> {
         let tables = BLOCKS_AT as u64;
         let first = PARTICIPANTS_AT as u64 + PAGE;
         // Relaxed: written before the segment had its name.
         let furnished = self.label().furnished.load(Relaxed).min(self.mapping.len() as u64);
         let end = furnished.max(self.geometry.data_at());
-        if memory < first + (end - tables) {
-            memfd::reserve(self.memory.as_fd(), 0, first)?;
-            memfd::reserve(self.memory.as_fd(), tables, end - tables)?;
+        let memory = self.memory.as_fd();
+        for (from, end) in [(0, first), (tables, end)] {
+            if !shm::is_whole(memory, from, end)? {
+                memfd::reserve(memory, from, end - from)?;
+            }
         }
         Ok(())
     }

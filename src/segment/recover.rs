@@ -129,6 +129,18 @@ impl Segment {
         }
     }
 
+    /// Closes the sides of lanes that participant `id` has, also of those that it does not hold.
+    pub(super) fn close_sides(&self, id: u32) {
+        for (index, block) in (0..).zip(self.blocks()) {
+            if block.state() == State::Live
+                && block.kind() == Kind::Lane as u32
+                && let Ok(place) = self.place(index)
+            {
+                self.sweep_object(&place, index, Kind::Lane, id, false);
+            }
+        }
+    }
+
     /// Gives back what participant `id` has of one object.
     #[allow(unsafe_code)]
     pub(super) fn sweep_object(&self, place: &Place, index: u32, kind: Kind, id: u32, died: bool) {

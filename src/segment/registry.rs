@@ -1,11 +1,13 @@
 //! The segments of this process: each is mapped once, however many handles stand on it.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::shim::lock;
-use crate::sys::memfd;
+use crate::sys::shm;
 
 use super::{Courier, Segment};
 
@@ -41,10 +43,39 @@ pub(super) fn all() -> Vec<Arc<Segment>> {
 
 /// The segment of this memory, if this process is in it.
 pub(super) fn of_memory(memory: BorrowedFd<'_>) -> Option<Arc<Segment>> {
-    let is_it = |segment: &Arc<Segment>| {
-        segment.is_ours() && memfd::is_same(segment.memory.as_fd(), memory).unwrap_or(false)
-    };
-    all().into_iter().find(is_it)
+    all().into_iter().find(|segment| segment.is_ours() && segment.is_in(memory))
+}
+
+/// Gives memory its name and notes the segment in one step, so that no thread of this process enters
+/// it once more in between. False if something has the name already.
+pub(super) fn publish(segment: &Arc<Segment>, path: &Path) -> io::Result<bool> {
+    let _gate = gate();
+    let mut segments = lock(&SEGMENTS);
+    let is_published = shm::publish(segment.memory.as_fd(), path)?;
+    if is_published {
+        segments.push(Arc::downgrade(segment));
+    }
+    Ok(is_published)
+}
+
+/// Notes a segment that was entered by its name; gives the one of this memory that another thread
+/// was faster to enter, if one was.
+pub(super) fn add_or_find(entered: Arc<Segment>) -> Arc<Segment> {
+    let _gate = gate();
+    let mut segments = lock(&SEGMENTS);
+    let known = segments
+        .iter()
+        .filter_map(Weak::upgrade)
+        .find(|segment| segment.is_ours() && segment.is_in(entered.memory.as_fd()));
+    match known {
+        // What is dropped now has nothing but its entry.
+        Some(known) => known,
+        None => {
+            segments.retain(|segment| segment.strong_count() > 0);
+            segments.push(Arc::downgrade(&entered));
+            entered
+        }
+    }
 }
 
 pub(super) fn add(segment: &Arc<Segment>) {
@@ -89,7 +120,7 @@ pub(crate) fn receive(uuid: u128, lease: OwnedFd, id: u32) -> Result<Courier> {
     let known = segments
         .iter()
         .filter_map(Weak::upgrade)
-        .find(|segment| segment.uuid == uuid && segment.is_ours());
+        .find(|segment| segment.uuid == uuid && segment.is_ours() && segment.is_in(lease.as_fd()));
     let segment = match known {
         Some(segment) => segment,
         None => {

@@ -14,7 +14,7 @@ pub(crate) struct Mapping {
 }
 
 impl Mapping {
-    /// Maps `length` bytes of `memory`, which must be sealed at no less than that.
+    /// Maps `length` bytes of `memory`, which nobody else may cut to less.
     ///
     /// A core dump leaves them out: it would read them all, and so give memory to each hole, of
     /// which there may be more than the machine has.

@@ -14,7 +14,10 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open as open_file};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, lstat, stat};
-use nix::unistd::{Uid, ftruncate, linkat, unlink};
+use nix::sys::uio::pread;
+use nix::unistd::{Uid, Whence, ftruncate, linkat, lseek, unlink};
+
+use super::number::above_standard;
 
 /// Where the names are.
 pub(crate) const FOLDER: &str = "/dev/shm";
@@ -36,6 +39,7 @@ pub(crate) struct Facts {
 pub(crate) fn create(size: u64) -> io::Result<OwnedFd> {
     let length = i64::try_from(size).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))?;
     let memory = open_file(FOLDER, OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC, PRIVATE)?;
+    let memory = above_standard(memory)?;
     ftruncate(&memory, length)?;
     Ok(memory)
 }
@@ -59,7 +63,7 @@ pub(crate) fn open(path: &Path) -> io::Result<Option<OwnedFd>> {
     let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
     let memory = match open_file(path, flags, Mode::empty()) {
         Err(Errno::ENOENT) => return Ok(None),
-        opened => opened?,
+        opened => above_standard(opened?)?,
     };
     check_private(memory.as_fd())?;
     Ok(Some(memory))
@@ -126,6 +130,24 @@ fn facts(stat: &FileStat) -> io::Result<Facts> {
         memory: number(stat.st_blocks)?.saturating_mul(512),
         file: (stat.st_dev, stat.st_ino),
     })
+}
+
+/// The first eight bytes, little endian.
+pub(crate) fn first_word(memory: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut word = [0; size_of::<u64>()];
+    let read = pread(memory, &mut word, 0)?;
+    if read == word.len() { Ok(u64::from_le_bytes(word)) } else { Ok(0) }
+}
+
+/// Whether a range of the memory has pages throughout.
+pub(crate) fn is_whole(memory: BorrowedFd<'_>, from: u64, end: u64) -> io::Result<bool> {
+    let from = i64::try_from(from).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))?;
+    match lseek(memory, from, Whence::SeekHole) {
+        Ok(hole) => Ok(u64::try_from(hole).is_ok_and(|hole| end <= hole)),
+        // Behind the end of the file.
+        Err(Errno::ENXIO) => Ok(end <= from as u64),
+        Err(cause) => Err(cause.into()),
+    }
 }
 
 /// Whether the memory has a name still.

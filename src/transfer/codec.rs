@@ -7,7 +7,7 @@ use bytemuck::Pod;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::identity::{data_name, short_name};
+use super::identity::{data_name, short_name, with_layout};
 use super::schema::shape;
 
 /// Why a codec could not do its work.
@@ -172,6 +172,9 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Serde {
 
     /// The type as serde sees it: what it is made of, down to the names of fields; of an enum, the
     /// names of the variants and the content of the first.
+    ///
+    /// To hear that, it has `T::deserialize` make a value of ones and empty texts, and forgets it.
+    /// Where `T` does not take one of them, or has a handle in it, the rest is not heard.
     fn identity() -> String {
         format!("Serde {}", shape::<T>())
     }
@@ -202,7 +205,7 @@ pub(crate) fn layout<T, C: Codec<T>>() -> String {
     if !C::SHAPE.is_plain() {
         return String::new();
     }
-    format!(" [{} bytes, aligned to {}]", size_of::<T>(), align_of::<T>())
+    with_layout::<T>("")
 }
 
 #[cfg(test)]

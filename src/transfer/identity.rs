@@ -27,6 +27,12 @@ pub(crate) fn data_name<T>() -> String {
     format!("{} ({size} bytes, aligned to {align})", short_name::<T>())
 }
 
+/// The name of something that has plain data in it, with what all programs must agree on whatever
+/// they say of their types.
+pub(crate) fn with_layout<T>(what: &str) -> String {
+    format!("{what} [{} bytes, aligned to {}]", size_of::<T>(), align_of::<T>())
+}
+
 /// The pieces of a type's name that stay: of each path the last segment, and what is in between.
 ///
 /// Paths into the standard library stay whole. They are the same in every program, and what holds

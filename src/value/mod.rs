@@ -80,7 +80,8 @@ pub struct Value<T> {
 impl<T> Value<T> {
     /// What tells values of this type from others.
     fn fingerprint() -> u64 {
-        fingerprint::<Self, ()>()
+        // Of the data: all values are as large as a handle.
+        fingerprint::<T, Self>()
     }
 
     fn on(object: Object<Body>) -> Self {
