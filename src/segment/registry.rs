@@ -46,8 +46,8 @@ pub(super) fn of_memory(memory: BorrowedFd<'_>) -> Option<Arc<Segment>> {
     all().into_iter().find(|segment| segment.is_ours() && segment.is_in(memory))
 }
 
-/// Gives memory its name and notes the segment in one step, so that no thread of this process enters
-/// it once more in between. False if something has the name already.
+/// Gives memory its name and notes the segment in one step, so that no thread of this process
+/// enters it once more in between. False if something has the name already.
 pub(super) fn publish(segment: &Arc<Segment>, path: &Path) -> io::Result<bool> {
     let _gate = gate();
     let mut segments = lock(&SEGMENTS);
