@@ -57,8 +57,9 @@ pub(super) fn free<A: Carried, R: Carried>(function: fn(A) -> R) -> Result<Entry
 /// Takes the arguments of a call out of its bytes.
 pub(super) fn prepare(entry: Entry, bytes: &[u8]) -> Result<Prepared, CodecError> {
     let (function, thunk, signature) = entry.resolve()?;
-    // SAFETY: the name came under a seal that only a process of this family can make, which runs
-    // the same image and made the name with a function above: there is a `Thunk` at this offset.
+    // SAFETY: the name came under the seal for calls, which only a process of this family can make.
+    // It runs the same image, and made the name with a function above, as nothing else is sealed
+    // for that role (`seal::Role::Call`): there is a `Thunk` at this offset.
     let thunk: Thunk = unsafe { std::mem::transmute(thunk) };
     thunk(function, signature, bytes)
 }

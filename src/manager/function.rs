@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::process::entry::{self, Entry};
-use crate::process::seal::Sealed;
+use crate::process::seal::{Role, Sealed};
 use crate::transfer::cargo;
 
 /// A function of the program that another process is to call: `F` is its pointer.
@@ -77,15 +77,16 @@ impl<F: Copy + 'static> Serialize for Function<F> {
         let address = unsafe { std::mem::transmute_copy::<F, *const ()>(&self.0) };
         let named = Entry::with_thunk::<F>(address, mark::<F>(), marker::<F>());
         let failed = |error| cargo::not_packed(error, serde::ser::Error::custom);
-        named.and_then(Sealed::for_reader).map_err(failed)?.serialize(serializer)
+        let sealed = named.and_then(|entry| Sealed::for_reader(entry, Role::Argument));
+        sealed.map_err(failed)?.serialize(serializer)
     }
 }
 
 impl<'de, F: Copy + 'static> Deserialize<'de> for Function<F> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let failed = |error| cargo::not_unpacked(error, serde::de::Error::custom);
-        let (function, beside, signature) =
-            Sealed::deserialize(deserializer)?.open().and_then(Entry::resolve).map_err(failed)?;
+        let named = Sealed::deserialize(deserializer)?.open(Role::Argument);
+        let (function, beside, signature) = named.and_then(Entry::resolve).map_err(failed)?;
         if beside != mark::<F>() || signature != marker::<F>() {
             return Err(failed(entry::mismatch()));
         }

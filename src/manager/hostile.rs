@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::process::Panic;
 use crate::process::entry::Entry;
 use crate::process::remote::Outcome;
-use crate::process::seal::Sealed;
+use crate::process::seal::{Role, Sealed};
 use crate::raw::tape::Tape;
 use crate::sync::Event;
 use crate::sys::clock::Deadline;
@@ -78,7 +78,7 @@ fn request(which: u8) -> Vec<u8> {
 
 fn asking(key: u64, entry: crate::error::Result<Entry>, args: &impl Serialize) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let name = entry.and_then(Sealed::new).unwrap();
+    let name = entry.and_then(|entry| Sealed::new(entry, Role::Call)).unwrap();
     Serde::serialize(&(key, name, args), &mut bytes).unwrap();
     bytes
 }
@@ -201,8 +201,8 @@ mod tests {
             assert!(ask(&whole).unwrap(), "a request of kind {which}");
             // The number of the object is one byte, and the name is behind it.
             let mut sealed = Vec::new();
-            Serde::serialize(&Sealed::new(entry::free(double).unwrap()).unwrap(), &mut sealed)
-                .unwrap();
+            let name = Sealed::new(entry::free(double).unwrap(), Role::Call).unwrap();
+            Serde::serialize(&name, &mut sealed).unwrap();
             for bit in 8..8 * (sealed.len() - 4) {
                 let mut bytes = whole.clone();
                 bytes[bit / 8] ^= 1 << (bit % 8);
@@ -220,6 +220,22 @@ mod tests {
             let mut bytes = whole.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
             assert!(!ask(&bytes).unwrap_or(false), "bit {bit}");
+        }
+    }
+
+    /// A function among the arguments has a sealed name, too. Copied over that of the call, it was
+    /// taken for one, and its mark was called as a thunk.
+    #[test]
+    fn a_sealed_name_of_another_role_over_that_of_a_request_calls_nothing() {
+        let mut argument = Vec::new();
+        Serde::serialize(&Changing::changing(add), &mut argument).unwrap();
+        let mut task = Vec::new();
+        let name = Sealed::new(entry::free(double).unwrap(), Role::Task).unwrap();
+        Serde::serialize(&(name, 21_u64), &mut task).unwrap();
+        for other in [argument, task] {
+            // Behind the number of the object, where the name of the call should be.
+            let bytes = [vec![1], other].concat();
+            assert!(!ask(&bytes).unwrap(), "{bytes:?}");
         }
     }
 

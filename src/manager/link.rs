@@ -142,7 +142,7 @@ impl Link {
         let (mut line, is_new) = self.line(until)?;
         let sent = line.send_as::<&A>(until, |bytes| {
             seal::for_reader(self.address.family.secret(), || {
-                Serde::serialize(&(key, Sealed::for_reader(entry)?), bytes)?;
+                Serde::serialize(&(key, Sealed::for_reader(entry, seal::Role::Call)?), bytes)?;
                 Serde::serialize(&args, bytes)
             })
         });

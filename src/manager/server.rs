@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::channel::Connection;
 use crate::error::{Cause, Context, Error, ErrorKind, Result};
 use crate::process::remote::{Outcome, caught, contained};
-use crate::process::seal::Sealed;
+use crate::process::seal::{Role, Sealed};
 use crate::raw::kind::Kind;
 use crate::segment::{self, Spec};
 use crate::shim::lock;
@@ -315,7 +315,7 @@ impl Asked {
     /// Takes a request out of its bytes.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, CodecError> {
         let ((key, name), arguments) = postcard::take_from_bytes::<(u64, Sealed)>(bytes)?;
-        let call = contained(|| entry::prepare(name.open()?, arguments));
+        let call = contained(|| entry::prepare(name.open(Role::Call)?, arguments));
         Ok(Self { key, call: call.map_err(|cause| cause.to_string()) })
     }
 

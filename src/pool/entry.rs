@@ -71,9 +71,9 @@ where
 /// Takes the arguments of a task out of its bytes.
 pub(super) fn prepare(entry: Entry, bytes: &[u8]) -> Result<Prepared, CodecError> {
     let (function, thunk, signature) = entry.resolve()?;
-    // SAFETY: the name came under a seal that only a process of this family can make, which runs
-    // the same image and made the name with `one` or one of its kin: there is a `Thunk` at this
-    // offset.
+    // SAFETY: the name came under the seal for tasks, which only a process of this family can make.
+    // It runs the same image, and made the name with `one` or one of its kin, as nothing else is
+    // sealed for that role (`seal::Role::Task`): there is a `Thunk` at this offset.
     let thunk: Thunk = unsafe { std::mem::transmute(thunk) };
     thunk(function, signature, bytes)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::process::Panic;
 use crate::process::entry::Entry;
 use crate::process::remote::Outcome;
-use crate::process::seal::Sealed;
+use crate::process::seal::{Role, Sealed};
 use crate::raw::tape::Tape;
 use crate::transfer::codec::{Codec, CodecError, Serde};
 
@@ -27,7 +27,7 @@ fn length(text: String) -> Option<String> {
 /// The order to call a function with an argument.
 fn order(function: Entry, argument: &impl serde::Serialize) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let name = Sealed::new(function).unwrap();
+    let name = Sealed::new(function, Role::Task).unwrap();
     Serde::serialize(&(7_u64, name, argument), &mut bytes).unwrap();
     bytes
 }
@@ -107,7 +107,7 @@ mod tests {
         for which in 0..4 {
             let whole = orders(which);
             assert!(obey(&whole).unwrap(), "an order of kind {which}");
-            let name = Sealed::new(entry::one(double).unwrap()).unwrap();
+            let name = Sealed::new(entry::one(double).unwrap(), Role::Task).unwrap();
             let mut sealed = Vec::new();
             Serde::serialize(&name, &mut sealed).unwrap();
             // The name is behind the number, and no shorter than this.
@@ -116,6 +116,16 @@ mod tests {
                 bytes[bit / 8] ^= 1 << (bit % 8);
                 assert!(!obey(&bytes).unwrap_or(false), "bit {bit} of an order of kind {which}");
             }
+        }
+    }
+
+    #[test]
+    fn a_sealed_name_of_another_role_over_that_of_an_order_calls_nothing() {
+        for role in [Role::Call, Role::Argument] {
+            let name = Sealed::new(entry::one(double).unwrap(), role).unwrap();
+            let mut bytes = Vec::new();
+            Serde::serialize(&(7_u64, name, 21_u64), &mut bytes).unwrap();
+            assert!(!obey(&bytes).unwrap(), "{role:?}");
         }
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::remote::{Outcome, Verdict, contained};
-use crate::process::seal::Sealed;
+use crate::process::seal::{Role, Sealed};
 use crate::transfer::codec::{Codec, CodecError, Framed, Serde};
 
 use super::entry::{self, Prepared};
@@ -42,7 +42,7 @@ impl Codec<Order> for Wire {
     fn encode(order: &Order, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
         match order {
             Order::Out { number, work } => {
-                Serde::serialize(&(number, Sealed::new(work.entry())?), bytes)?;
+                Serde::serialize(&(number, Sealed::new(work.entry(), Role::Task)?), bytes)?;
                 contained(|| work.encode(bytes))
             }
             Order::In { .. } => Err("an order that has arrived goes no further".into()),
@@ -51,7 +51,7 @@ impl Codec<Order> for Wire {
 
     fn decode(bytes: &[u8]) -> Result<Order, CodecError> {
         let ((number, name), arguments) = postcard::take_from_bytes::<(u64, Sealed)>(bytes)?;
-        let task = contained(|| entry::prepare(name.open()?, arguments));
+        let task = contained(|| entry::prepare(name.open(Role::Task)?, arguments));
         let task = task.map_err(|cause| cause.to_string());
         Ok(Order::In { number, task })
     }

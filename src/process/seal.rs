@@ -6,6 +6,10 @@
 //! a name goes under a seal, which is made of the name and of a secret that all processes of one
 //! family have in private memory: a child is told it in the letter with its job.
 //!
+//! A seal is good in one [`Role`] only. The names lie side by side in shared memory, and what is
+//! beside a function in its name is called in different ways, or not at all: copied over a name of
+//! another role, a good one would be as bad as one that was made up.
+//!
 //! A manager of another family tells its secret to those who connect to it, in a letter too. They
 //! seal with it what they ask of that manager. Where they write down for one another how to find
 //! it, which goes through shared memory, the secret is masked with their own family's.
@@ -99,7 +103,19 @@ pub(crate) fn for_reader<T>(secret: Option<u64>, act: impl FnOnce() -> T) -> T {
     act()
 }
 
-/// The name of a function, and the proof that a process of this family wrote it.
+/// What a function is named for, which says how what stands beside it in the name is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub(crate) enum Role {
+    /// A worker of a pool is to do it.
+    Task = 1,
+    /// A manager's server is to do it.
+    Call,
+    /// It is an argument of a call in such a server.
+    Argument,
+}
+
+/// The name of a function, and the proof that a process of this family wrote it for one role.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Sealed {
     entry: Entry,
@@ -108,26 +124,26 @@ pub(crate) struct Sealed {
 
 impl Sealed {
     /// Seals a name that this process has made, or believes.
-    pub(crate) fn new(entry: Entry) -> Result<Self> {
+    pub(crate) fn new(entry: Entry, role: Role) -> Result<Self> {
         let secret = secret().context(no_secret)?;
-        Ok(Self { entry, seal: seal(entry, secret) })
+        Ok(Self { entry, seal: seal(entry, role, secret) })
     }
 
     /// As [`new`](Self::new), for whoever reads what this thread writes, see [`for_reader`].
-    pub(crate) fn for_reader(entry: Entry) -> Result<Self> {
+    pub(crate) fn for_reader(entry: Entry, role: Role) -> Result<Self> {
         match READER.get() {
-            0 => Self::new(entry),
-            secret => Ok(Self { entry, seal: seal(entry, secret) }),
+            0 => Self::new(entry, role),
+            secret => Ok(Self { entry, seal: seal(entry, role, secret) }),
         }
     }
 
-    /// The name, if nobody has written over it.
+    /// The name, if it was sealed for this role and nobody has written over it.
     ///
     /// # Errors
     ///
     /// Kind [`Corrupt`](ErrorKind::Corrupt) if somebody has.
-    pub(crate) fn open(self) -> Result<Entry> {
-        if self.seal == seal(self.entry, secret().context(no_secret)?) {
+    pub(crate) fn open(self, role: Role) -> Result<Entry> {
+        if self.seal == seal(self.entry, role, secret().context(no_secret)?) {
             return Ok(self.entry);
         }
         Err(Error::new(ErrorKind::Corrupt, "the name of a function was written over"))
@@ -135,9 +151,10 @@ impl Sealed {
 }
 
 /// What only those who have the secret can make of a name. Equal in all processes of the program.
-fn seal(entry: Entry, secret: u64) -> u64 {
+fn seal(entry: Entry, role: Role, secret: u64) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write_u64(secret);
+    hasher.write_u64(role as u64);
     entry.words().into_iter().for_each(|word| hasher.write_u64(word));
     hasher.finish()
 }
@@ -147,6 +164,8 @@ mod tests {
     use super::*;
     use crate::transfer::codec::Serde;
 
+    const ROLES: [Role; 3] = [Role::Task, Role::Call, Role::Argument];
+
     fn double(n: u32) -> u32 {
         2 * n
     }
@@ -154,19 +173,41 @@ mod tests {
     #[test]
     fn a_sealed_name_comes_back() {
         let entry = Entry::of(double).unwrap();
-        assert_eq!(Sealed::new(entry).unwrap().open().unwrap().words(), entry.words());
+        for role in ROLES {
+            let sealed = Sealed::new(entry, role).unwrap();
+            assert_eq!(sealed.open(role).unwrap().words(), entry.words());
+        }
+    }
+
+    /// The mark of a function that a call had as its argument could be copied over the name of the
+    /// call, and was called as if it were a thunk.
+    #[test]
+    fn a_name_that_was_sealed_in_one_role_opens_in_no_other() {
+        let entry = Entry::of(double).unwrap();
+        for role in ROLES {
+            let foreign = for_reader(Some(secret().unwrap()), || Sealed::for_reader(entry, role));
+            for sealed in [Sealed::new(entry, role), Sealed::for_reader(entry, role), foreign] {
+                let sealed = sealed.unwrap();
+                for other in ROLES {
+                    let opened = sealed.open(other).map_err(|error| error.kind());
+                    let expected = if other == role { Ok(()) } else { Err(ErrorKind::Corrupt) };
+                    assert_eq!(opened.map(|_| ()), expected, "{role:?} as {other:?}");
+                }
+            }
+        }
     }
 
     #[test]
     fn a_name_that_was_written_over_is_corrupt() {
+        let name = Sealed::new(Entry::of(double).unwrap(), Role::Task).unwrap();
         let mut bytes = Vec::new();
-        Serde::serialize(&Sealed::new(Entry::of(double).unwrap()).unwrap(), &mut bytes).unwrap();
+        Serde::serialize(&name, &mut bytes).unwrap();
         for bit in 0..8 * bytes.len() {
             let mut bytes = bytes.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
             // Some changes make numbers that are too long to be any.
             if let Ok(sealed) = Serde::deserialize::<Sealed>(&bytes) {
-                assert_eq!(sealed.open().unwrap_err().kind(), ErrorKind::Corrupt);
+                assert_eq!(sealed.open(Role::Task).unwrap_err().kind(), ErrorKind::Corrupt);
             }
         }
     }
@@ -174,14 +215,16 @@ mod tests {
     #[test]
     fn a_name_for_another_family_is_sealed_with_its_secret_and_only_there() {
         let entry = Entry::of(double).unwrap();
+        let role = Role::Argument;
         let other = secret().unwrap() ^ 2;
         let (foreign, nested) = for_reader(Some(other), || {
-            let nested = for_reader(None, || Sealed::for_reader(entry).unwrap());
-            (Sealed::for_reader(entry).unwrap(), nested)
+            let nested = for_reader(None, || Sealed::for_reader(entry, role).unwrap());
+            (Sealed::for_reader(entry, role).unwrap(), nested)
         });
-        assert_eq!(foreign.seal, seal(entry, other));
-        assert_eq!(foreign.open().unwrap_err().kind(), ErrorKind::Corrupt);
-        assert!(nested.open().is_ok() && Sealed::for_reader(entry).unwrap().open().is_ok());
+        let own = Sealed::for_reader(entry, role).unwrap();
+        assert_eq!(foreign.seal, seal(entry, role, other));
+        assert_eq!(foreign.open(role).unwrap_err().kind(), ErrorKind::Corrupt);
+        assert!(nested.open(role).is_ok() && own.open(role).is_ok());
     }
 
     #[test]
