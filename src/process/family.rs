@@ -226,14 +226,22 @@ impl Child {
         *lock(&self.ended)
     }
 
-    /// Reaps it if it has ended; whoever comes first does, and recovers what it left behind.
+    /// Whether it is known that it has ended, and what it left behind is recovered.
+    pub(crate) fn is_buried(&self) -> bool {
+        self.end.is_set()
+    }
+
+    /// Reaps it if it has ended; whoever comes first does. Who hears of the end finds what it left
+    /// behind recovered.
     pub(crate) fn try_reap(&self) -> Option<ExitStatus> {
         if self.generation != fork::generation() {
             return None;
         }
         let mut ended = lock(&self.ended);
-        if ended.is_some() {
-            return *ended;
+        if let Some(status) = *ended {
+            drop(ended);
+            self.bury();
+            return Some(status);
         }
         let status = match child::try_wait(self.pidfd.as_fd()) {
             Ok(Waited::Running) => return None,
@@ -244,10 +252,18 @@ impl Child {
         *ended = Some(status);
         drop(ended);
         family().forget(self);
-        segment::recover_all();
-        // Who hears of it finds what it left behind recovered.
-        self.end.set();
+        self.bury();
         Some(status)
+    }
+
+    /// Recovers what it left behind, unless that is done. A thread that comes second does not wait
+    /// for the first, which may be anywhere in here: it does the same, and goes on when every
+    /// corpse is buried.
+    fn bury(&self) {
+        if !self.is_buried() {
+            segment::recover_all();
+            self.end.set();
+        }
     }
 
     /// Where the monitor tells of its end.
@@ -272,6 +288,25 @@ impl Child {
             // It has ended and been reaped, which is what most signals are sent for.
             Err(cause) if cause.raw_os_error() == Some(libc::ESRCH) => Ok(()),
             done => done,
+        }
+    }
+}
+
+#[cfg(test)]
+impl Child {
+    /// One that another thread has just reaped, and has not buried yet.
+    pub(super) fn reaped() -> Self {
+        let null = std::fs::File::open("/dev/null").unwrap();
+        Self {
+            key: 0,
+            generation: fork::generation(),
+            name: "reaped".to_owned(),
+            pid: 0,
+            pidfd: null.into(),
+            is_daemon: false,
+            is_visible: AtomicBool::new(true),
+            ended: Mutex::new(Some(ExitStatus::UNKNOWN)),
+            end: Event::new(),
         }
     }
 }

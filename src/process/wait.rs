@@ -81,7 +81,7 @@ impl<R> Watched for Process<R> {
     }
 
     fn is_ready(&mut self) -> bool {
-        self.child.ended().is_some()
+        self.child.is_buried()
     }
 
     fn is_surely_ready(&mut self) -> bool {
@@ -122,8 +122,8 @@ pub(super) fn understand(letter: Letter) -> io::Result<Last> {
 
 /// Waits for the end of a child, without the detour over the monitor's thread.
 fn end_of(child: &Child, deadline: Deadline) -> Result<Option<ExitStatus>> {
-    if let Some(status) = child.ended() {
-        return Ok(Some(status));
+    if child.ended().is_some() {
+        return Ok(child.try_reap());
     }
     let _mine = Unwatched::new(child)?;
     loop {
@@ -156,5 +156,40 @@ impl<'a> Unwatched<'a> {
 impl Drop for Unwatched<'_> {
     fn drop(&mut self) {
         self.0.watch_again();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::AtDrop;
+    use std::marker::PhantomData;
+    use std::sync::Arc;
+
+    /// The thread that reaps it tells how it ended before it recovers anything. Whoever looked in
+    /// between went on, and met a lock that the dead one still had.
+    #[test]
+    fn a_process_has_ended_when_what_it_left_behind_is_recovered() {
+        let process = || {
+            let child = Arc::new(Child::reaped());
+            let (socket, _) = socket::pair().unwrap();
+            Process::<()> {
+                child,
+                socket,
+                at_drop: AtDrop::LeaveAlone,
+                is_joined: false,
+                result: PhantomData,
+            }
+        };
+        let mut watched = process();
+        assert!(!watched.is_ready());
+        assert!(watched.is_surely_ready());
+        assert!(watched.is_ready());
+        let joined = process();
+        assert_eq!(end_of(&joined.child, Deadline::NEVER).unwrap(), Some(ExitStatus::UNKNOWN));
+        assert!(joined.child.is_buried());
+        let asked = process();
+        assert_eq!(asked.exit_status(), Some(ExitStatus::UNKNOWN));
+        assert!(asked.child.is_buried());
     }
 }
