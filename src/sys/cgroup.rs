@@ -1,7 +1,9 @@
 //! What the memory limits of containers, control groups (cgroups(7)), leave a process.
 //!
 //! The kernel knows no error for a group without memory: whoever gives a memfd its pages is not
-//! told that there are none, somebody in the group is killed. So the limit is looked at before.
+//! told that there are none. First it takes back what can be had again, and what there is swap for;
+//! then somebody in the group is killed. So what is left is looked at before, swap among it: a
+//! group that swaps stays near its limit, and goes on.
 
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
@@ -18,18 +20,32 @@ const MARGIN: u64 = 1 << 20;
 struct Files {
     limit: &'static str,
     used: &'static str,
-    /// Of `memory.stat`: what the kernel gives back when it has to, copies of files on disk.
-    spare: [&'static str; 2],
+    /// Of `memory.stat`: what the kernel gives back when it has to, copies of files on disk, and
+    /// what it knows of files. The first version does not tell the latter.
+    spare: &'static [&'static str],
+    swap_limit: &'static str,
+    swap_used: &'static str,
+    /// Whether the limit of swap is one of memory and swap together.
+    is_swap_with_memory: bool,
 }
 
 const FIRST: Files = Files {
     limit: "memory.limit_in_bytes",
     used: "memory.usage_in_bytes",
-    spare: ["total_inactive_file", "total_active_file"],
+    spare: &["total_inactive_file", "total_active_file"],
+    swap_limit: "memory.memsw.limit_in_bytes",
+    swap_used: "memory.memsw.usage_in_bytes",
+    is_swap_with_memory: true,
 };
 
-const SECOND: Files =
-    Files { limit: "memory.max", used: "memory.current", spare: ["inactive_file", "active_file"] };
+const SECOND: Files = Files {
+    limit: "memory.max",
+    used: "memory.current",
+    spare: &["inactive_file", "active_file", "slab_reclaimable"],
+    swap_limit: "memory.swap.max",
+    swap_used: "memory.swap.current",
+    is_swap_with_memory: false,
+};
 
 /// Where the groups that limit memory can be seen as directories.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,21 +65,54 @@ pub(crate) fn memory_left() -> Option<u64> {
     // Asked each time: a process can be moved.
     let group = mount.group(&read_to_string("/proc/self/cgroup").ok()?)?;
     let files = if mount.is_second { &SECOND } else { &FIRST };
-    // A limit is one for all groups below it.
     let groups = group.ancestors().take_while(|above| above.starts_with(&mount.at));
-    groups.filter_map(|group| files.left(group)).min()
+    files.left(&groups.collect::<Vec<_>>(), free_swap())
+}
+
+/// How much the machine can still swap out of groups with a limit.
+fn free_swap() -> u64 {
+    let table = read_to_string("/proc/swaps").unwrap_or_default();
+    let free = free_of(&table);
+    // Where it is 0 the kernel kills in a group with a limit, and does not swap.
+    let is_off = || read_to_string("/proc/sys/vm/swappiness").is_ok_and(|word| word.trim() == "0");
+    if free > 0 && is_off() { 0 } else { free }
+}
+
+/// Sums up the table of what can be swapped to: name, kind, size and used KiB.
+fn free_of(swaps: &str) -> u64 {
+    let free = swaps.lines().skip(1).filter_map(|line| {
+        let mut numbers = line.split_whitespace().skip(2).map(str::parse::<u64>);
+        let (size, used) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+        size.saturating_sub(used).checked_mul(1024)
+    });
+    free.sum()
 }
 
 impl Files {
-    /// What one group has left for shared memory.
-    fn left(&self, group: &Path) -> Option<u64> {
-        let number = |file| read_to_string(group.join(file)).ok()?.trim().parse::<u64>().ok();
-        // Where there is none, the second version says "max", and the first one a large number.
-        let limit = number(self.limit).filter(|limit| *limit < NO_LIMIT)?;
-        let left = limit.saturating_sub(number(self.used)?);
-        let stat = read_to_string(group.join("memory.stat")).unwrap_or_default();
-        let left = left.saturating_add(self.spare(&stat));
-        Some((left - left / 64).saturating_sub(MARGIN))
+    /// What a group and those above it leave for shared memory, in a machine with so much swap.
+    fn left(&self, groups: &[&Path], mut swap: u64) -> Option<u64> {
+        // A limit is one for all groups below it.
+        let left = groups.iter().rev().filter_map(|group| {
+            let memory = distance(group, self.limit, self.used);
+            if swap > 0 {
+                swap = swap.min(self.swap_left(group, memory).unwrap_or(u64::MAX));
+            }
+            let stat = || read_to_string(group.join("memory.stat")).unwrap_or_default();
+            let left = memory?.saturating_add(self.spare(&stat())).saturating_add(swap);
+            Some((left - left / 64).saturating_sub(MARGIN))
+        });
+        left.min()
+    }
+
+    /// How much of one group can still be swapped out, if that has a limit.
+    fn swap_left(&self, group: &Path, memory: Option<u64>) -> Option<u64> {
+        // In the first version a group can say that it is not swapped out at all.
+        if number(group, "memory.swappiness") == Some(0) {
+            return Some(0);
+        }
+        let left = distance(group, self.swap_limit, self.swap_used)?;
+        let memory = memory.filter(|_| self.is_swap_with_memory).unwrap_or(0);
+        Some(left.saturating_sub(memory))
     }
 
     fn spare(&self, stat: &str) -> u64 {
@@ -73,6 +122,17 @@ impl Files {
         });
         numbers.sum()
     }
+}
+
+fn number(group: &Path, file: &str) -> Option<u64> {
+    read_to_string(group.join(file)).ok()?.trim().parse().ok()
+}
+
+/// How far it is to a limit, if there is one.
+fn distance(group: &Path, limit: &str, used: &str) -> Option<u64> {
+    // Where there is none, the second version says "max", and the first one a large number.
+    let limit = number(group, limit).filter(|limit| *limit < NO_LIMIT)?;
+    Some(limit.saturating_sub(number(group, used)?))
 }
 
 /// The mount in which memory is limited: the first version's if it does that, or the second's.
@@ -152,5 +212,93 @@ mod tests {
         let stat = "cache 7\ninactive_file 1\ntotal_inactive_file 100\ntotal_active_file 20\n";
         assert_eq!(FIRST.spare(stat), 120);
         assert_eq!(SECOND.spare(stat), 1);
+    }
+
+    /// After a walk over many files most of what a group used was that, and it was refused more.
+    #[test]
+    fn what_the_kernel_knows_of_files_is_no_use_of_memory() {
+        let stat = "inactive_file 1\nslab_reclaimable 50\nslab_unreclaimable 3\nslab 53\n";
+        assert_eq!(SECOND.spare(stat), 51);
+    }
+
+    #[test]
+    fn the_swap_of_the_machine_is_what_its_table_says() {
+        let head = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n";
+        assert_eq!(free_of(head), 0);
+        let table = format!("{head}/dev/sda2  partition\t2048\t\t48\t\t-2\n/swap file 10 0 -3\n");
+        assert_eq!(free_of(&table), 2010 * 1024);
+    }
+
+    const MIB: u64 = 1 << 20;
+
+    /// Directories of files that look like a group and one in it; gone at the end.
+    struct Groups([PathBuf; 2]);
+
+    impl Groups {
+        fn new(name: &str, files: [&[(&str, u64)]; 2]) -> Self {
+            let name = format!("multiproc-{name}-{}", std::process::id());
+            let outer = std::env::temp_dir().join(name);
+            let groups = Self([outer.join("inner"), outer]);
+            std::fs::create_dir_all(&groups.0[0]).unwrap();
+            for (group, files) in groups.0.iter().zip(files) {
+                for (file, mib) in files {
+                    let text =
+                        if *mib == u64::MAX { "max".into() } else { (mib * MIB).to_string() };
+                    std::fs::write(group.join(file), format!("{text}\n")).unwrap();
+                }
+            }
+            groups
+        }
+
+        /// How many MiB are left, the margin among them.
+        fn left(&self, files: &Files, swap: u64) -> Option<u64> {
+            let left = files.left(&self.0.each_ref().map(PathBuf::as_path), swap * MIB)?;
+            Some((left + MARGIN).div_ceil(MIB))
+        }
+    }
+
+    impl Drop for Groups {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0[1]);
+        }
+    }
+
+    /// It stays near its limit: whatever it has not used for long is in the swap. It was refused
+    /// everything, for good.
+    #[test]
+    fn a_full_group_that_can_swap_has_memory_left() {
+        let full = [("memory.max", 64), ("memory.current", 64)];
+        let limit =
+            |max| [&full[..], &[("memory.swap.max", max), ("memory.swap.current", 8)]].concat();
+        let groups = Groups::new("swap", [&limit(u64::MAX), &[]]);
+        assert_eq!(groups.left(&SECOND, 0), Some(1), "no swap in the machine: the margin");
+        assert_eq!(groups.left(&SECOND, 32), Some(32));
+        let groups = Groups::new("less", [&limit(24), &[]]);
+        assert_eq!(groups.left(&SECOND, 32), Some(16));
+        // The limit of swap is one for the groups below it.
+        let groups = Groups::new(
+            "none",
+            [&limit(24), &[("memory.swap.max", 0), ("memory.swap.current", 0)]],
+        );
+        assert_eq!(groups.left(&SECOND, 32), Some(1));
+    }
+
+    #[test]
+    fn in_the_first_version_the_limit_of_swap_contains_that_of_memory() {
+        let name = |memory, both, used, swappiness| {
+            [
+                ("memory.limit_in_bytes", 64),
+                ("memory.usage_in_bytes", memory),
+                ("memory.memsw.limit_in_bytes", both),
+                ("memory.memsw.usage_in_bytes", used),
+                ("memory.swappiness", swappiness),
+            ]
+        };
+        let left = |name: &str, files: [(&'static str, u64); 5]| {
+            Groups::new(name, [&files, &[]]).left(&FIRST, 1 << 10)
+        };
+        assert_eq!(left("both", name(64, 96, 74, 60)), Some(22));
+        assert_eq!(left("equal", name(44, 64, 44, 60)), Some(20));
+        assert_eq!(left("never", name(64, 96, 74, 0)), Some(1));
     }
 }
