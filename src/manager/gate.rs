@@ -2,6 +2,10 @@
 //!
 //! It is a lock that can be asked who has it. Whoever gets in is written down in the same step, so
 //! that nobody takes one that has just got in for one that waits (see `waits`).
+//!
+//! Nobody waits for ever. Who comes to look at it waits behind those that wait to change it. And
+//! whoever has changed it leaves it to all that wait to look at it by then, before the next one
+//! changes it.
 
 use std::hint;
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -46,35 +50,34 @@ struct State {
     is_written: bool,
     /// Who sleeps.
     readers: usize,
-    nested_readers: usize,
     writers: usize,
+    /// How often it was left to readers. Those whose sleep is older may go in.
+    round: u64,
+    /// How many of them are not in there yet.
+    promised: usize,
 }
 
 impl State {
-    /// Lets a caller in, if it need not wait.
-    fn admit(&mut self, caller: Caller, way: Way) -> bool {
+    /// Lets a caller in that has been waiting since a round, if it need not wait.
+    fn admit(&mut self, caller: Caller, way: Way, since: u64) -> bool {
+        let is_promised = way == Way::Read && since < self.round;
         let is_free = match way {
-            Way::Write => self.inside.is_empty(),
-            // Who wants to change it does not wait for ever.
-            Way::Read => !self.is_written && (caller.is_nested || self.writers == 0),
+            Way::Write => self.inside.is_empty() && self.promised == 0,
+            Way::Read => !self.is_written && (caller.is_nested || self.writers == 0 || is_promised),
         };
         if is_free {
+            self.promised -= usize::from(is_promised);
             self.inside.push(caller.thread);
             self.is_written = way == Way::Write;
         }
         is_free
     }
 
-    /// Counts one who sleeps, or who does not any more.
-    fn count(&mut self, caller: Caller, way: Way, change: isize) {
-        let numbers = match way {
-            Way::Write => [Some(&mut self.writers), None],
-            Way::Read => {
-                [Some(&mut self.readers), caller.is_nested.then_some(&mut self.nested_readers)]
-            }
-        };
-        for number in numbers.into_iter().flatten() {
-            *number = number.saturating_add_signed(change);
+    /// How many sleep that want this.
+    fn sleepers(&mut self, way: Way) -> &mut usize {
+        match way {
+            Way::Read => &mut self.readers,
+            Way::Write => &mut self.writers,
         }
     }
 }
@@ -82,7 +85,9 @@ impl State {
 impl Gate {
     /// Enters, if that is possible without waiting.
     pub(super) fn try_enter(&self, caller: Caller, way: Way) -> bool {
-        lock(&self.state).admit(caller, way)
+        let mut state = lock(&self.state);
+        let now = state.round;
+        state.admit(caller, way, now)
     }
 
     /// Enters, and waits for that.
@@ -94,30 +99,32 @@ impl Gate {
             (0..LOOKS).for_each(|_| hint::spin_loop());
         }
         let mut state = lock(&self.state);
-        state.count(caller, way, 1);
-        while !state.admit(caller, way) {
+        let since = state.round;
+        *state.sleepers(way) += 1;
+        while !state.admit(caller, way, since) {
             let bell = if way == Way::Read { &self.readers } else { &self.writers };
             state = bell.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        state.count(caller, way, -1);
+        *state.sleepers(way) -= 1;
     }
 
-    /// Leaves, and lets in whom it can.
+    /// Leaves, and wakes whose turn it is.
     pub(super) fn leave(&self, thread: usize) {
         let mut state = lock(&self.state);
         state.inside.retain(|inside| *inside != thread);
         if !state.inside.is_empty() {
             return;
         }
-        state.is_written = false;
-        // Nested readers are told in any case: nobody else knows that they could go on.
-        let readers = state.readers > 0 && (state.writers == 0 || state.nested_readers > 0);
-        let writers = state.writers > 0;
-        drop(state);
-        if readers {
+        let was_written = std::mem::take(&mut state.is_written);
+        if was_written && state.readers > 0 {
+            // All of them: none was promised it before, or nobody had got in to change it.
+            state.promised = state.readers;
+            state.round += 1;
+            drop(state);
             self.readers.notify_all();
-        }
-        if writers {
+        } else if state.promised == 0 && state.writers > 0 {
+            // Else the last of those that were promised it comes by here.
+            drop(state);
             self.writers.notify_one();
         }
     }
@@ -127,5 +134,116 @@ impl Gate {
         let state = lock(&self.state);
         let waits = way == Way::Write || state.is_written;
         if waits && !state.inside.contains(&thread) { state.inside.clone() } else { Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raw::wait::testing::Watchdog;
+    use std::sync::mpsc;
+    use std::thread;
+
+    fn caller(thread: usize) -> Caller {
+        Caller { thread, is_nested: false }
+    }
+
+    fn until_asleep(gate: &Gate, readers: usize, writers: usize) {
+        let count = || {
+            let state = lock(&gate.state);
+            (state.readers, state.writers)
+        };
+        while count() != (readers, writers) {
+            thread::yield_now();
+        }
+    }
+
+    /// Three that change an object in a loop kept all others from looking at it: one of the three
+    /// always waited, and readers went behind it.
+    #[test]
+    fn who_waits_to_look_at_it_is_let_in_before_it_is_changed_again() {
+        let _dog = Watchdog::new("who_waits_to_look_at_it_is_let_in_before_it_is_changed_again");
+        let gate = Gate::default();
+        assert!(gate.try_enter(caller(0), Way::Write));
+        let (told, hear) = mpsc::channel();
+        let come = |me: usize, way| {
+            let (gate, told) = (&gate, told.clone());
+            move || {
+                gate.enter(caller(me), way);
+                let _ = told.send(me);
+                gate.leave(me);
+            }
+        };
+        thread::scope(|scope| {
+            scope.spawn(come(1, Way::Write));
+            until_asleep(&gate, 0, 1);
+            scope.spawn(come(2, Way::Read));
+            scope.spawn(come(3, Way::Read));
+            until_asleep(&gate, 2, 1);
+            gate.leave(0);
+        });
+        let order: Vec<_> = hear.try_iter().collect();
+        assert_eq!(order.len(), 3);
+        assert_eq!(order[2], 1, "{order:?}");
+    }
+
+    /// Also one that never slept; and one that comes to look goes behind those that sleep.
+    #[test]
+    fn nobody_passes_by_those_that_were_promised_it() {
+        let _dog = Watchdog::new("nobody_passes_by_those_that_were_promised_it");
+        let gate = Gate::default();
+        assert!(gate.try_enter(caller(0), Way::Write));
+        let (go, wait) = mpsc::channel::<()>();
+        thread::scope(|scope| {
+            let gate = &gate;
+            scope.spawn(move || {
+                gate.enter(caller(1), Way::Read);
+                let _ = wait.recv();
+                gate.leave(1);
+            });
+            until_asleep(gate, 1, 0);
+            gate.leave(0);
+            let has_passed = gate.try_enter(caller(2), Way::Write);
+            if has_passed {
+                gate.leave(2);
+            }
+            scope.spawn(|| {
+                gate.enter(caller(3), Way::Write);
+                gate.leave(3);
+            });
+            until_asleep(gate, 0, 1);
+            let is_behind = !gate.try_enter(caller(4), Way::Read);
+            drop(go);
+            assert!(!has_passed && is_behind);
+        });
+        let state = lock(&gate.state);
+        assert!(state.inside.is_empty() && state.promised == 0);
+    }
+
+    #[test]
+    fn any_number_come_and_go() {
+        let _dog = Watchdog::new("any_number_come_and_go");
+        let gate = Gate::default();
+        let value = std::sync::RwLock::new(0_u32);
+        thread::scope(|scope| {
+            for me in 0..6 {
+                let (gate, value) = (&gate, &value);
+                scope.spawn(move || {
+                    for number in 0..2_000 {
+                        let way = if (me + number) % 3 == 0 { Way::Write } else { Way::Read };
+                        gate.enter(Caller { thread: me, is_nested: me == 0 }, way);
+                        match way {
+                            Way::Write => *value.try_write().unwrap() += 1,
+                            Way::Read => drop(value.try_read().unwrap()),
+                        }
+                        gate.leave(me);
+                    }
+                });
+            }
+        });
+        let state = lock(&gate.state);
+        assert!(state.inside.is_empty() && state.promised == 0 && !state.is_written);
+        assert_eq!((state.readers, state.writers), (0, 0));
+        assert_eq!(value.into_inner().unwrap(), 4_000);
     }
 }
