@@ -13,7 +13,9 @@ use std::thread;
 
 use common::tour::{self, Luggage};
 use common::{alone, assert_killed, children, open_fds, storms, watchdog};
-use multiproc::{Connection, JoinError, Lock, LockError, Pipe, Pool, Process, StartMethod};
+use multiproc::{
+    Connection, Event, JoinError, Lock, LockError, Pipe, Pool, Process, Readiness, StartMethod,
+};
 
 fn double(number: u64) -> u64 {
     2 * number
@@ -328,12 +330,14 @@ fn a_program_without_standard_streams_keeps_its_files_to_itself() {
     fn closed(_: ()) -> Vec<Vec<String>> {
         (0..3).for_each(|fd| assert_eq!(unsafe { libc::close(fd) }, 0));
         let luggage = Luggage::new().unwrap();
+        let readiness = Readiness::new(Event::new().unwrap()).unwrap();
         tour::all().unwrap();
         println!("{}", "nobody hears this ".repeat(1000));
         eprintln!("{}", "nor this ".repeat(1000));
         luggage.use_all().unwrap();
         let ours = (0..3).filter_map(|fd| std::fs::read_link(format!("/proc/self/fd/{fd}")).ok());
         assert_eq!(ours.collect::<Vec<_>>(), [] as [std::path::PathBuf; 0]);
+        drop(readiness);
         let methods = [StartMethod::ForkServer, StartMethod::Spawn];
         let start = |method| Process::builder().start_method(method).spawn(streams, ());
         methods.map(|method| start(method).unwrap().join().unwrap()).into()
