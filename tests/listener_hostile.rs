@@ -87,6 +87,26 @@ impl Raw {
         assert_eq!(sent, bytes.len() as isize, "{}", std::io::Error::last_os_error());
     }
 
+    /// One byte and a file.
+    fn send_file(&self, file: &impl AsRawFd) {
+        let mut byte = 1_u8;
+        let mut part = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+        let mut control = [0_u64; 4];
+        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+        message.msg_iov = &raw mut part;
+        message.msg_iovlen = 1;
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = unsafe { libc::CMSG_SPACE(4) } as usize;
+        unsafe {
+            let header = libc::CMSG_FIRSTHDR(&raw const message);
+            (*header).cmsg_level = libc::SOL_SOCKET;
+            (*header).cmsg_type = libc::SCM_RIGHTS;
+            (*header).cmsg_len = libc::CMSG_LEN(4) as usize;
+            libc::CMSG_DATA(header).cast::<i32>().write_unaligned(file.as_raw_fd());
+            assert_eq!(libc::sendmsg(self.0.as_raw_fd(), &raw const message, 0), 1);
+        }
+    }
+
     /// The next packet, which is empty at the end.
     fn receive(&self) -> Vec<u8> {
         let mut bytes = vec![0; 1 << 16];
@@ -409,26 +429,178 @@ fn file_descriptors_that_nobody_asked_for_are_closed() {
         let listener = Listener::bind(&path).unwrap();
         let before = open_fds();
         let client = Raw::connect(&path);
-        let mut byte = 1_u8;
-        let mut part = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
-        let mut control = [0_u64; 4];
-        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-        message.msg_iov = &raw mut part;
-        message.msg_iovlen = 1;
-        message.msg_control = control.as_mut_ptr().cast();
-        message.msg_controllen = unsafe { libc::CMSG_SPACE(4) } as usize;
-        unsafe {
-            let header = libc::CMSG_FIRSTHDR(&raw const message);
-            (*header).cmsg_level = libc::SOL_SOCKET;
-            (*header).cmsg_type = libc::SCM_RIGHTS;
-            (*header).cmsg_len = libc::CMSG_LEN(4) as usize;
-            libc::CMSG_DATA(header).cast::<i32>().write_unaligned(1);
-            assert_eq!(libc::sendmsg(client.0.as_raw_fd(), &raw const message, 0), 1);
-        }
+        client.send_file(&std::io::stdout());
         let error = listener.accept::<u8, u8>().unwrap_err();
         assert!(error.to_string().contains("file descriptors"), "{error}");
         drop(client);
         assert_eq!(open_fds(), before);
+    });
+}
+
+/// Closing any file of a process takes its record locks from the file (fcntl(2)), as it has a file
+/// system flush the file, which may take as long as it likes.
+#[test]
+fn a_file_that_nobody_asked_for_is_never_even_opened_here() {
+    alone("a_file_that_nobody_asked_for_is_never_even_opened_here", |()| {
+        let (folder, path) = folder();
+        let listener = Listener::bind(&path).unwrap();
+        let name = folder.path().join("locked");
+        let file = std::fs::File::create(&name).unwrap();
+        let other = std::fs::File::options().read(true).write(true).open(&name).unwrap();
+        let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+        lock.l_type = libc::F_WRLCK as i16;
+        let ask = |file: &std::fs::File, what| {
+            let mut answer = lock;
+            assert_eq!(unsafe { libc::fcntl(file.as_raw_fd(), what, &raw mut answer) }, 0);
+            i32::from(answer.l_type)
+        };
+        ask(&file, libc::F_SETLK);
+        assert_eq!(ask(&other, libc::F_OFD_GETLK), libc::F_WRLCK);
+        let client = Raw::connect(&path);
+        client.send_file(&file);
+        let error = listener.accept::<u8, u8>().unwrap_err();
+        assert!(error.to_string().contains("file descriptors"), "{error}");
+        assert!(client.refusal().contains("file descriptors"));
+        assert_eq!(ask(&other, libc::F_OFD_GETLK), libc::F_WRLCK, "it was closed here");
+    });
+}
+
+#[test]
+fn an_honest_one_in_the_middle_of_a_crowd_gets_in() {
+    alone("an_honest_one_in_the_middle_of_a_crowd_gets_in", |()| {
+        let (_folder, path) = folder();
+        let [hello] = hello_without_key(&path);
+        let listener = Listener::bind(&path).unwrap();
+        let knock = |count| (0..count).map(|_| Raw::connect(&path)).collect::<Vec<_>>();
+        let before = knock(99);
+        let honest = Raw::connect(&path);
+        honest.send(&hello);
+        let behind = knock(100);
+        let accepted = (0..300).find_map(|_| listener.try_accept::<u8, u8>().ok().flatten());
+        assert_eq!(honest.receive()[KIND], WELCOME);
+        assert!(accepted.is_some());
+        drop((before, behind));
+    });
+}
+
+/// Connects so often, and says nothing until it is told to end.
+fn come_in_a_crowd((path, uid, mut ready): (PathBuf, u32, Connection<u8, u8>)) {
+    if uid != 0 {
+        assert_eq!(unsafe { libc::setuid(uid) }, 0);
+    }
+    let crowd: Vec<_> = (0..200).map(|_| Raw::connect(&path)).collect();
+    ready.send(1).unwrap();
+    let _ = ready.recv();
+    drop(crowd);
+}
+
+#[test]
+fn a_crowd_pushes_out_its_own_process_first() {
+    watched("a_crowd_pushes_out_its_own_process_first", || {
+        let (_folder, path) = folder();
+        let [hello] = hello_without_key(&path);
+        let listener = Listener::bind(&path).unwrap();
+        let slow = Raw::connect(&path);
+        assert!(listener.try_accept::<u8, u8>().unwrap().is_none());
+        let (mut here, there) = Pipe::duplex().unwrap();
+        let crowd = Process::spawn(come_in_a_crowd, (path.clone(), 0, there)).unwrap();
+        here.recv().unwrap();
+        let mut refused = 0;
+        while let Err(error) = listener.try_accept::<u8, u8>() {
+            assert!(error.to_string().contains(&format!("process {} ", crowd.pid())), "{error}");
+            refused += 1;
+        }
+        assert!(refused >= 64, "{refused}");
+        slow.send(&hello);
+        while listener.try_accept::<u8, u8>().is_ok_and(|accepted| accepted.is_none()) {}
+        assert_eq!(slow.receive()[KIND], WELCOME);
+        drop(here);
+        crowd.join().unwrap();
+    });
+}
+
+#[test]
+fn knocks_of_those_who_are_not_allowed_keep_nobody_waiting() {
+    watched("knocks_of_those_who_are_not_allowed_keep_nobody_waiting", || {
+        if unsafe { libc::geteuid() } != 0 {
+            eprintln!("skipped: another user is tried by root alone");
+            return;
+        }
+        let (folder, path) = folder();
+        open_to_all(folder.path());
+        let [hello] = hello_without_key(&path);
+        let listener = Listener::builder().allow_user(1).bind(&path).unwrap();
+        let honest = Raw::connect(&path);
+        assert!(listener.try_accept::<u8, u8>().unwrap().is_none());
+        let (mut here, there) = Pipe::duplex().unwrap();
+        let crowd = Process::spawn(come_in_a_crowd, (path.clone(), 4242, there)).unwrap();
+        here.recv().unwrap();
+        honest.send(&hello);
+        // At once, while 200 others wait.
+        assert!(listener.try_accept::<u8, u8>().unwrap().is_some());
+        assert_eq!(honest.receive()[KIND], WELCOME);
+        // Every one of them is told of.
+        for _ in 0..200 {
+            let error = listener.try_accept::<u8, u8>().unwrap_err();
+            assert!(error.to_string().contains("does not allow this user"), "{error}");
+        }
+        assert!(listener.try_accept::<u8, u8>().unwrap().is_none());
+        drop(here);
+        crowd.join().unwrap();
+    });
+}
+
+fn open_to_all(path: &Path) {
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(path, mode).unwrap();
+}
+
+#[test]
+fn a_third_user_cannot_pass_on_what_the_two_say() {
+    /// Listens where the client looks, knows no key, and lets the two talk with each other.
+    fn pass_on((path, between, mut ready): (PathBuf, PathBuf, Connection<u8, u8>)) -> Vec<u8> {
+        assert_eq!(unsafe { libc::setuid(4242) }, 0);
+        let fake = Raw::listen(&between);
+        ready.send(1).unwrap();
+        let (client, host) = (fake.accept(), Raw::connect(&path));
+        host.send(&client.receive());
+        client.send(&host.receive());
+        host.send(&client.receive());
+        let answer = host.receive();
+        client.send(&answer);
+        answer
+    }
+    watched("a_third_user_cannot_pass_on_what_the_two_say", || {
+        if unsafe { libc::geteuid() } != 0 {
+            eprintln!("skipped: another user is tried by root alone");
+            return;
+        }
+        let (folder, path) = folder();
+        open_to_all(folder.path());
+        let between = folder.path().join("between");
+        let listener = Listener::builder().key(key("one")).allow_all_users().bind(&path).unwrap();
+        let (mut here, there) = Pipe::duplex().unwrap();
+        let args = (path.clone(), between.clone(), there);
+        let third = Process::spawn(pass_on, args).unwrap();
+        here.recv().unwrap();
+        let errors = both(
+            || listener.accept::<u8, u8>(),
+            || Connector::new().key(key("one")).allow_all_users().connect::<u8, u8>(&between).err(),
+        );
+        for error in errors {
+            assert_eq!(error.kind(), ErrorKind::Refused);
+            assert!(error.to_string().contains("somebody is between them"), "{error}");
+        }
+        assert_ne!(third.join().unwrap()[KIND], WELCOME);
+        // Nobody is between them where they speak themselves, whoever they are.
+        fn comes(path: PathBuf) -> u8 {
+            assert_eq!(unsafe { libc::setuid(4242) }, 0);
+            let connector = Connector::new().key(key("one")).allow_user(0);
+            connector.connect::<u8, u8>(&path).unwrap().recv().unwrap()
+        }
+        let client = Process::spawn(comes, path).unwrap();
+        listener.accept::<u8, u8>().unwrap().0.send(7).unwrap();
+        assert_eq!(client.join().unwrap(), 7);
     });
 }
 
@@ -471,7 +643,7 @@ fn a_crowd_of_the_silent_does_not_keep_others_out() {
             };
             connection.send(7).unwrap();
             assert_eq!(client.join().unwrap().recv().unwrap(), 7);
-            assert!(refused >= 200 - 64, "{refused}");
+            assert!(refused >= 200 - 2 * 64, "{refused}");
         });
         drop(crowd);
         // Those who were left have gone, and that is no error.

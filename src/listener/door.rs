@@ -1,5 +1,6 @@
 //! A socket, and those who have come to it.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -13,16 +14,19 @@ use crate::sys::address::{self, Address};
 use crate::sys::clock::Deadline;
 use crate::sys::epoll::Watch;
 use crate::sys::socket::PollFlags;
-use crate::sys::{fork, socket};
+use crate::sys::{fork, socket, task};
 use crate::transfer::Parcel;
 
 use super::guest::{Guest, Step};
 use super::key::AuthKey;
 use super::terms::{PeerCred, Terms, Users};
 
-/// So many are in the middle of the handshake at the same time; one more, and the oldest goes. An
-/// honest one is through before so many others have come.
+/// So many are kept in the middle of the handshake. Where more come, some of whoever has the most
+/// there go, once all that they have said was heard.
 const GUESTS_MAX: usize = 64;
+
+/// So many are taken in at once, before those who are in are served again.
+const NEWCOMERS_MAX: usize = 64;
 
 /// Wakes whoever waits for the fds of a [`Door`]; nobody asks which of them it was.
 const SOMEBODY: u64 = 1;
@@ -42,12 +46,24 @@ pub(crate) struct Door {
     path: PathBuf,
     rules: Rules,
     socket: OwnedFd,
+    /// Whom those who connect see here: the user that began to listen.
+    owner: u32,
     address: Address,
     /// Readable when there is something to do.
     watch: Watch,
-    guests: Mutex<VecDeque<Guest>>,
+    guests: Mutex<Guests>,
     is_shut: AtomicBool,
     generation: u32,
+}
+
+/// Those who have come.
+#[derive(Debug, Default)]
+struct Guests {
+    /// In the order in which they came.
+    inside: VecDeque<Guest>,
+    /// Who was not let in, to be told. Nobody is taken in before it is empty, so there are not more
+    /// than can be inside.
+    refused: VecDeque<Error>,
 }
 
 impl Door {
@@ -55,6 +71,7 @@ impl Door {
         let what = || format!("listen at {}", path.display());
         let refused = |kind, why: &str| Error::new(kind, format!("{}: {why}", what()));
         let watch = Watch::new().context(what)?;
+        let [_, owner, ..] = task::credentials();
         let (socket, address) = match address::listen(path, rules.users.mode()) {
             Ok(open) => open,
             Err(cause) => {
@@ -77,6 +94,7 @@ impl Door {
             path: path.to_owned(),
             rules,
             socket,
+            owner,
             address,
             watch,
             guests: Mutex::default(),
@@ -109,11 +127,24 @@ impl Door {
         }
         loop {
             let mut guests = lock(&self.guests);
-            self.let_in(&mut guests)?;
-            if let Some(accepted) = self.serve(&mut guests, terms, &mut make) {
+            // First those who are in: whatever goes wrong with others, they get on.
+            let mut accepted = self.serve(&mut guests, terms, &mut make);
+            let mut came = Ok(());
+            if accepted.is_none() && guests.refused.is_empty() {
+                came = self.let_in(&mut guests);
+                accepted = self.serve(&mut guests, terms, &mut make);
+                if accepted.is_none() {
+                    self.make_room(&mut guests);
+                }
+            }
+            if let Some(accepted) = accepted {
                 return accepted.map(Some);
             }
-            let next = guests.front().map_or(Deadline::NEVER, |guest| guest.until);
+            if let Some(refused) = guests.refused.pop_front() {
+                return Err(refused);
+            }
+            came?;
+            let next = guests.inside.front().map_or(Deadline::NEVER, |guest| guest.until);
             drop(guests);
             let Some(until) = until.filter(|until| !until.is_past() && !self.is_shut()) else {
                 return Ok(None);
@@ -137,47 +168,48 @@ impl Door {
     }
 
     /// Takes in those who have connected, in their order.
-    fn let_in(&self, guests: &mut VecDeque<Guest>) -> Result<()> {
+    fn let_in(&self, guests: &mut Guests) -> Result<()> {
         let what = || format!("accept a connection at {}", self.path.display());
         // Bounded, so that those who are in are not kept by those who come.
-        for _ in 0..GUESTS_MAX {
+        for _ in 0..NEWCOMERS_MAX {
+            if guests.inside.len() >= GUESTS_MAX + NEWCOMERS_MAX {
+                break;
+            }
             let Some(socket) = address::accept(self.socket.as_fd()).context(what)? else { break };
             let peer = PeerCred::from(address::peer(socket.as_fd()).context(what)?);
             let guest = Guest::new(socket, peer, Deadline::after(self.rules.patience));
-            if !self.rules.users.admit(peer.uid) {
-                return refused(guest.refuse("the listening side does not allow this user"));
-            }
-            self.watch.add(guest.as_fd(), SOMEBODY).context(what)?;
-            guests.push_back(guest);
-            if guests.len() > GUESTS_MAX {
-                let oldest = self.take(guests, 0);
-                return refused(oldest.refuse("too many others came while it was silent"));
+            if self.rules.users.admit(peer.uid) {
+                self.watch.add(guest.as_fd(), SOMEBODY).context(what)?;
+                guests.inside.push_back(guest);
+            } else {
+                let why = "the listening side does not allow this user";
+                guests.refused.push_back(guest.refuse(why));
             }
         }
         Ok(())
     }
 
-    /// Lets everybody go as far as he can; stops at the first who is through, or not let in.
+    /// Lets everybody go as far as he can, up to the first who is through.
     fn serve<R>(
         &self,
-        guests: &mut VecDeque<Guest>,
+        guests: &mut Guests,
         terms: &Terms,
         make: &mut impl FnMut() -> Result<(Parcel, R)>,
     ) -> Option<Result<(R, PeerCred)>> {
         let key = self.rules.key.as_ref();
         let mut at = 0;
-        while let Some(guest) = guests.get_mut(at) {
+        while let Some(guest) = guests.inside.get_mut(at) {
             let is_late = guest.until.is_past();
-            match guest.advance(terms, key) {
+            match guest.advance(terms, key, self.owner) {
                 Step::Waits if is_late => {
-                    let step = self.take(guests, at).refuse_as_late(self.rules.patience);
-                    return refused(step).err().map(Err);
+                    let late = self.take(guests, at).refuse_as_late(self.rules.patience);
+                    guests.refused.push_back(late);
                 }
                 Step::Waits => at += 1,
                 Step::Gone => drop(self.take(guests, at)),
                 Step::Refused(error) => {
                     drop(self.take(guests, at));
-                    return Some(Err(error));
+                    guests.refused.push_back(error);
                 }
                 Step::Through(talk) => {
                     let guest = self.take(guests, at);
@@ -199,18 +231,31 @@ impl Door {
         None
     }
 
-    fn take(&self, guests: &mut VecDeque<Guest>, at: usize) -> Guest {
-        let guest = guests.remove(at).expect("one of them, as the callers have seen");
+    /// Sends away who is too many. All have been served, so they are silent.
+    fn make_room(&self, guests: &mut Guests) {
+        while guests.inside.len() > GUESTS_MAX {
+            let at = most_crowded(guests.inside.iter().map(Guest::peer));
+            let silent = self.take(guests, at).refuse("too many others came while it was silent");
+            guests.refused.push_back(silent);
+        }
+    }
+
+    fn take(&self, guests: &mut Guests, at: usize) -> Guest {
+        let guest = guests.inside.remove(at).expect("one of them, as the callers have seen");
         self.watch.remove(guest.as_fd());
         guest
     }
 }
 
-fn refused(step: Step) -> Result<()> {
-    match step {
-        Step::Refused(error) => Err(error),
-        _ => Ok(()),
-    }
+/// The first of the process that has the most, of the user who has the most: whoever comes in a
+/// crowd pushes out itself.
+fn most_crowded(peers: impl Iterator<Item = PeerCred> + Clone) -> usize {
+    let crowd = |peer: PeerCred| {
+        let same_user = peers.clone().filter(|other| other.uid == peer.uid);
+        (same_user.clone().count(), same_user.filter(|other| other.pid == peer.pid).count())
+    };
+    let ranked = peers.clone().enumerate().map(|(at, peer)| (crowd(peer), Reverse(at)));
+    ranked.max().map_or(0, |(_, Reverse(at))| at)
 }
 
 impl AsFd for Door {

@@ -14,7 +14,7 @@ use crate::transfer::mac::Proof;
 
 use super::key::AuthKey;
 use super::terms::{PeerCred, Terms};
-use super::wire::{self, Challenge, Hello, Kind, PACKET_MAX, Talk};
+use super::wire::{self, Challenge, Ends, Hello, Kind, PACKET_MAX, Talk};
 
 /// One who has connected.
 #[derive(Debug)]
@@ -52,35 +52,42 @@ impl Guest {
         self.peer
     }
 
-    /// Goes as far as what it has said allows.
-    pub(super) fn advance(&mut self, terms: &Terms, key: Option<&AuthKey>) -> Step {
+    /// Goes as far as what it has said allows. `owner` is the user that listens.
+    pub(super) fn advance(&mut self, terms: &Terms, key: Option<&AuthKey>, owner: u32) -> Step {
         // Bounded: it has two things to say.
         loop {
             let mut bytes = [0; PACKET_MAX];
-            let packet = match socket::try_receive(self.socket.as_fd(), &mut bytes) {
-                Ok(packet) if packet.length == 0 && packet.fds.is_empty() => return Step::Gone,
-                Ok(packet) if packet.fds.is_empty() => &bytes[..packet.length],
-                Ok(_) => return self.refuse("it sent file descriptors, which nobody asked for"),
-                Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => return Step::Waits,
-                // Cut, as it was longer than it may be.
-                Err(cause) if cause.raw_os_error() == Some(libc::EMFILE) => {
-                    return self.refuse(&wire::Unreadable::Garbage.to_string());
+            let packet = match socket::try_receive_bytes(self.socket.as_fd(), &mut bytes) {
+                Ok(packet) if packet.had_fds => {
+                    return self.turn_away("it sent file descriptors, which nobody asked for");
                 }
+                Ok(packet) if packet.is_cut => {
+                    return self.turn_away(&wire::Unreadable::Garbage.to_string());
+                }
+                Ok(packet) if packet.length == 0 => return Step::Gone,
+                Ok(packet) => &bytes[..packet.length],
+                Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => return Step::Waits,
                 Err(_) => return Step::Gone,
             };
             let heard = match self.asked.take() {
-                None => self.hear_hello(packet, terms, key),
+                None => self.hear_hello(packet, terms, key, owner),
                 Some((talk, theirs)) => hear_proof(packet, talk, &theirs, terms, key),
             };
             match heard {
                 Ok(Step::Waits) => {}
                 Ok(step) => return step,
-                Err(why) => return self.refuse(&why),
+                Err(why) => return self.turn_away(&why),
             }
         }
     }
 
-    fn hear_hello(&mut self, packet: &[u8], terms: &Terms, key: Option<&AuthKey>) -> Heard {
+    fn hear_hello(
+        &mut self,
+        packet: &[u8],
+        terms: &Terms,
+        key: Option<&AuthKey>,
+        owner: u32,
+    ) -> Heard {
         let Hello { terms: theirs, has_key, .. } = read(packet, Kind::Hello)?;
         match (key, has_key) {
             (None, false) => terms.agree(&theirs).map(|()| Step::Through(None)),
@@ -97,7 +104,8 @@ impl Guest {
                 if self.send(&[&challenge], &[]).is_err() {
                     return Ok(Step::Gone);
                 }
-                self.asked = Some((Talk { hello: packet.to_vec(), challenge }, theirs));
+                let ends = Ends { connecting: self.peer.uid, listening: owner };
+                self.asked = Some((Talk { ends, hello: packet.to_vec(), challenge }, theirs));
                 Ok(Step::Waits)
             }
         }
@@ -115,16 +123,20 @@ impl Guest {
         self.send(&[&wire::header(Kind::Welcome), proof, parcel.bytes()], &parcel.fds())
     }
 
-    /// Says why it is not let in.
-    pub(super) fn refuse(&self, why: &str) -> Step {
+    fn turn_away(&self, why: &str) -> Step {
+        Step::Refused(self.refuse(why))
+    }
+
+    /// Says why it is not let in, to it and to the listening side.
+    pub(super) fn refuse(&self, why: &str) -> Error {
         // Whether it hears it is its business.
         let _ = self.send(&[&wire::refusal(why)], &[]);
         let what = format!("accept a connection of {}: {why}", self.peer);
-        Step::Refused(Error::new(ErrorKind::Refused, what))
+        Error::new(ErrorKind::Refused, what)
     }
 
     /// As [`refuse`](Self::refuse), of one that was too slow.
-    pub(super) fn refuse_as_late(&self, patience: Duration) -> Step {
+    pub(super) fn refuse_as_late(&self, patience: Duration) -> Error {
         self.refuse(&format!("it was not through with the handshake after {patience:?}"))
     }
 
@@ -149,7 +161,11 @@ fn hear_proof(
 ) -> Heard {
     let proof: Proof = read(packet, Kind::Proof)?;
     if !key.is_some_and(|key| talk.is_proof_of_guest(key, &proof)) {
-        return Err("the two sides have different keys".into());
+        return Err(
+            "the two sides have different keys, or do not see who the other is: somebody is \
+                    between them, or the edge of a user namespace"
+                .into(),
+        );
     }
     // Only now is it told what is exchanged here.
     terms.agree(theirs).map(|()| Step::Through(Some(talk)))

@@ -6,12 +6,12 @@ use std::path::Path;
 
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::clock::Deadline;
-use crate::sys::{address, random, socket};
+use crate::sys::{address, random, socket, task};
 use crate::transfer::mac::Proof;
 
 use super::key::AuthKey;
 use super::terms::{PeerCred, Terms, Users};
-use super::wire::{self, Challenge, Hello, Kind, PACKET_MAX, Talk, Unreadable};
+use super::wire::{self, Challenge, Ends, Hello, Kind, PACKET_MAX, Talk, Unreadable};
 
 /// What is brought back: the bytes and the fds of a parcel.
 pub(super) type Brought = (Vec<u8>, Vec<OwnedFd>);
@@ -40,6 +40,8 @@ pub(super) fn knock(path: &Path, terms: &Terms, manner: &Manner<'_>) -> Result<B
         let peer = PeerCred::from(peer);
         return Err(knock.refused(&format!("{peer} listens there, which is not to be spoken to")));
     }
+    let [_, own, ..] = task::credentials();
+    let ends = Ends { connecting: own, listening: peer.uid };
     let nonce = random::bytes().context(|| knock.what())?;
     let hello = Hello { terms: terms.clone(), has_key: manner.key.is_some(), nonce };
     let hello = wire::packet(Kind::Hello, &hello);
@@ -49,7 +51,7 @@ pub(super) fn knock(path: &Path, terms: &Terms, manner: &Manner<'_>) -> Result<B
         return Ok((body, fds));
     };
     let challenge = knock.hear_challenge()?;
-    let talk = Talk { hello, challenge };
+    let talk = Talk { ends, hello, challenge };
     knock.say(&wire::packet(Kind::Proof, &talk.proof_of_guest(key)))?;
     let (body, fds) = knock.hear(Kind::Welcome)?;
     let proved = body.split_first_chunk::<{ size_of::<Proof>() }>();

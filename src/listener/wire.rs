@@ -11,7 +11,8 @@
 //!
 //! A packet begins with a magic word, its kind, and two versions, of these packets and of what is
 //! in shared memory, so that programs with different versions of this crate can say so. Everything
-//! comes from strangers: it is read within bounds, and what cannot be read is a refusal.
+//! comes from strangers: it is read within bounds, and what cannot be read is a refusal. What is
+//! proved is about all packets before, and about who the kernel says is at either end.
 
 use serde::{Deserialize, Serialize};
 
@@ -138,9 +139,26 @@ pub(super) fn why(body: &[u8]) -> String {
     shown(&String::from_utf8_lossy(body))
 }
 
+/// The users at the two ends: either side has the one from the kernel, and is the other itself.
+///
+/// What is proved is about them too. So whoever only passes on what the two say has to be one of
+/// them: the kernel shows another to both.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ends {
+    pub(super) connecting: u32,
+    pub(super) listening: u32,
+}
+
+impl Ends {
+    fn bytes(self) -> [u8; 8] {
+        (u64::from(self.connecting) << 32 | u64::from(self.listening)).to_le_bytes()
+    }
+}
+
 /// What was said before a proof was asked for, which is what the proof is about.
 #[derive(Debug)]
 pub(super) struct Talk {
+    pub(super) ends: Ends,
     pub(super) hello: Vec<u8>,
     pub(super) challenge: Vec<u8>,
 }
@@ -152,20 +170,20 @@ const LISTENING: &[u8] = b"multiproc: the listening side knows the key";
 impl Talk {
     /// That the connecting side knows the key.
     pub(super) fn proof_of_guest(&self, key: &AuthKey) -> Proof {
-        key.prove(&[CONNECTING, &self.hello, &self.challenge])
+        key.prove(&[CONNECTING, &self.ends.bytes(), &self.hello, &self.challenge])
     }
 
     pub(super) fn is_proof_of_guest(&self, key: &AuthKey, proof: &Proof) -> bool {
-        key.is_proof(proof, &[CONNECTING, &self.hello, &self.challenge])
+        key.is_proof(proof, &[CONNECTING, &self.ends.bytes(), &self.hello, &self.challenge])
     }
 
     /// That the listening side does, and that the parcel is from it.
     pub(super) fn proof_of_host(&self, key: &AuthKey, parcel: &[u8]) -> Proof {
-        key.prove(&[LISTENING, &self.hello, &self.challenge, parcel])
+        key.prove(&[LISTENING, &self.ends.bytes(), &self.hello, &self.challenge, parcel])
     }
 
     pub(super) fn is_proof_of_host(&self, key: &AuthKey, proof: &Proof, parcel: &[u8]) -> bool {
-        key.is_proof(proof, &[LISTENING, &self.hello, &self.challenge, parcel])
+        key.is_proof(proof, &[LISTENING, &self.ends.bytes(), &self.hello, &self.challenge, parcel])
     }
 }
 
@@ -217,14 +235,31 @@ mod tests {
         assert!(kind == Kind::Refusal && why(body).ends_with('é'));
     }
 
+    fn talk(nonce: u8, [connecting, listening]: [u32; 2]) -> Talk {
+        let ends = Ends { connecting, listening };
+        Talk { ends, hello: hello(), challenge: vec![nonce; 45] }
+    }
+
     #[test]
     fn neither_side_s_proof_is_one_for_the_other_nor_for_another_talk() {
         let key = AuthKey::new("secret").unwrap();
-        let talk = |nonce: u8| Talk { hello: hello(), challenge: vec![nonce; 45] };
-        let proof = talk(1).proof_of_guest(&key);
-        assert!(talk(1).is_proof_of_guest(&key, &proof));
-        assert!(!talk(2).is_proof_of_guest(&key, &proof));
-        assert!(!talk(1).is_proof_of_host(&key, &proof, &[]));
-        assert!(!talk(1).is_proof_of_guest(&AuthKey::new("secres").unwrap(), &proof));
+        let proof = talk(1, [0, 0]).proof_of_guest(&key);
+        assert!(talk(1, [0, 0]).is_proof_of_guest(&key, &proof));
+        assert!(!talk(2, [0, 0]).is_proof_of_guest(&key, &proof));
+        assert!(!talk(1, [0, 0]).is_proof_of_host(&key, &proof, &[]));
+        let another = AuthKey::new("secres").unwrap();
+        assert!(!talk(1, [0, 0]).is_proof_of_guest(&another, &proof));
+    }
+
+    #[test]
+    fn a_proof_is_about_the_users_at_both_ends() {
+        let key = AuthKey::new("secret").unwrap();
+        let guest = talk(1, [5, 6]).proof_of_guest(&key);
+        let host = talk(1, [5, 6]).proof_of_host(&key, &[]);
+        for ends in [[5, 7], [7, 6], [6, 5]] {
+            assert!(!talk(1, ends).is_proof_of_guest(&key, &guest));
+            assert!(!talk(1, ends).is_proof_of_host(&key, &host, &[]));
+        }
+        assert!(talk(1, [5, 6]).is_proof_of_host(&key, &host, &[]));
     }
 }

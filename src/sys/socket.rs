@@ -99,12 +99,41 @@ pub(crate) fn try_receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Resul
     }
 }
 
+/// One packet of somebody who is not to send fds.
+#[derive(Debug)]
+pub(crate) struct Bytes {
+    /// 0 if the peer is gone, unless one of the others is set.
+    pub(crate) length: usize,
+    /// It was longer than there was room for.
+    pub(crate) is_cut: bool,
+    pub(crate) had_fds: bool,
+}
+
+/// As [`try_receive`], where no fd is wanted: the kernel installs none.
+///
+/// It would have to be closed, and what a stranger has sent can make that wait for him: a file of
+/// a file system of his own. A file is still let go here if its sender has closed it, which is told
+/// to a file system, but not waited for.
+pub(crate) fn try_receive_bytes(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<Bytes> {
+    loop {
+        match receive_into(socket, bytes, &mut []) {
+            Err(cause) if is_passing(&cause) => {}
+            Err(cause) => return Err(cause),
+            Ok((length, message)) => {
+                let has = |flag| message.msg_flags & flag != 0;
+                let [is_cut, had_fds] = [libc::MSG_TRUNC, libc::MSG_CTRUNC].map(has);
+                return Ok(Bytes { length, is_cut, had_fds });
+            }
+        }
+    }
+}
+
 /// A reset is told once, before what the peer had sent; then come its packets, or its end.
 fn is_passing(cause: &io::Error) -> bool {
     matches!(cause.raw_os_error(), Some(libc::EINTR | libc::ECONNRESET))
 }
 
-/// One recvmsg(2). nix keeps the fds of a packet that was cut to itself, and so would leak them.
+/// One packet. nix keeps the fds of one that was cut to itself, and so would leak them.
 #[allow(unsafe_code)]
 fn receive_message(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<Packet> {
     const CONTROL: usize =
@@ -112,17 +141,7 @@ fn receive_message(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<Packe
         unsafe { libc::CMSG_SPACE((FDS_PER_PACKET_MAX * size_of::<RawFd>()) as u32) } as usize;
     // Words, for the alignment of a `cmsghdr`.
     let mut control = [0_u64; CONTROL.div_ceil(8)];
-    let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
-    // SAFETY: a `msghdr` is integers and pointers that may be null.
-    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    message.msg_iov = &raw mut part;
-    message.msg_iovlen = 1;
-    message.msg_control = control.as_mut_ptr().cast();
-    message.msg_controllen = size_of_val(&control);
-    let flags = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
-    // SAFETY: `message` describes `bytes` and `control`, which are borrowed for the call.
-    let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
-    let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
+    let (length, message) = receive_into(socket, bytes, &mut control)?;
     let fds = rights(&message);
     if message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 {
         // The kernel drops fds that it cannot install: the process is at its limit.
@@ -132,11 +151,36 @@ fn receive_message(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<Packe
     Ok(Packet { length, fds })
 }
 
+/// One recvmsg(2), with what the kernel says of it, which points into `control`. Without room
+/// there it installs no fds.
+#[allow(unsafe_code)]
+fn receive_into(
+    socket: BorrowedFd<'_>,
+    bytes: &mut [u8],
+    control: &mut [u64],
+) -> io::Result<(usize, libc::msghdr)> {
+    let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    // SAFETY: a `msghdr` is integers and pointers that may be null.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    if !control.is_empty() {
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = size_of_val(control);
+    }
+    let flags = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
+    // SAFETY: `message` describes `bytes` and `control`, which are borrowed for the call.
+    let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
+    let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
+    message.msg_iov = std::ptr::null_mut();
+    Ok((length, message))
+}
+
 /// The fds that the kernel has just installed for the receiver of `message`.
 #[allow(unsafe_code)]
 fn rights(message: &libc::msghdr) -> Vec<OwnedFd> {
     let mut fds = Vec::new();
-    // SAFETY: the kernel filled in `message`, whose control buffer is still there.
+    // SAFETY: the kernel filled in `message`, whose control buffer the caller has still.
     let mut next = unsafe { libc::CMSG_FIRSTHDR(message) };
     // Not bounded, but the kernel wrote the row, and it ends with the buffer.
     // SAFETY: null, or a header within the control buffer, which is aligned for one.
