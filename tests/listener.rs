@@ -4,7 +4,7 @@
 mod common;
 
 use std::fs;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -609,6 +609,40 @@ fn a_manager_can_ask_for_a_key_and_stops_listening_when_it_ends() {
     });
 }
 
+#[test]
+fn a_program_without_standard_streams_listens_and_connects_beside_them() {
+    fn streams() -> Vec<PathBuf> {
+        (0..3).filter_map(|fd| fs::read_link(format!("/proc/self/fd/{fd}")).ok()).collect()
+    }
+    /// What it had there when it listened, when somebody connected, and when he was in the middle.
+    fn closed(path: PathBuf) -> [Vec<PathBuf>; 3] {
+        (0..3).for_each(|fd| assert_eq!(unsafe { libc::close(fd) }, 0));
+        let key = AuthKey::new("open sesame").unwrap();
+        let listener = Listener::builder().key(key.clone()).bind(&path).unwrap();
+        let listening = streams();
+        thread::scope(|threads| {
+            let client =
+                threads.spawn(|| Connector::new().key(key).connect::<u8, u8>(&path).unwrap());
+            let mut asked =
+                libc::pollfd { fd: listener.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+            assert_eq!(unsafe { libc::poll(&raw mut asked, 1, -1) }, 1);
+            let connecting = streams();
+            // He may be through already.
+            let early = listener.try_accept::<u8, u8>().unwrap();
+            let in_the_middle = streams();
+            let (mut connection, _) = early.unwrap_or_else(|| listener.accept().unwrap());
+            connection.send(7).unwrap();
+            assert_eq!(client.join().unwrap().recv().unwrap(), 7);
+            [listening, connecting, in_the_middle]
+        })
+    }
+    watched("a_program_without_standard_streams_listens_and_connects_beside_them", || {
+        let folder = folder();
+        let found = Process::spawn(closed, place(&folder)).unwrap().join().unwrap();
+        assert_eq!(found, [[], [], []] as [[PathBuf; 0]; 3]);
+    });
+}
+
 fn nix_address(path: &Path) -> libc::sockaddr_un {
     let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
     address.sun_family = libc::AF_UNIX as u16;
@@ -620,7 +654,7 @@ fn nix_address(path: &Path) -> libc::sockaddr_un {
 
 /// A connected socket of nobody's who speaks, if there is room for one.
 fn knock(address: &libc::sockaddr_un, flags: i32) -> Option<std::os::fd::OwnedFd> {
-    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+    use std::os::fd::{FromRawFd, OwnedFd};
     let raw = unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_SEQPACKET | flags, 0) };
     assert!(raw >= 0);
     let socket = unsafe { OwnedFd::from_raw_fd(raw) };

@@ -27,6 +27,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::clock::Deadline;
 use super::fork;
+use super::number::above_standard;
 
 /// Longer paths do not fit into an address; the last byte is a zero.
 const PATH_MAX: usize = 107;
@@ -68,16 +69,23 @@ pub(crate) fn listen(path: &Path, mode: u32) -> io::Result<(OwnedFd, Address)> {
     let name = path.file_name().ok_or(Errno::EISDIR)?.to_owned();
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let directory = open(parent.unwrap_or(Path::new(".")), flags, Mode::empty())?;
+    let directory = above_standard(open(parent.unwrap_or(Path::new(".")), flags, Mode::empty())?)?;
     let socket = new_socket(SockFlag::SOCK_NONBLOCK)?;
     // The file gets its mode from the socket, less the umask: there is no moment of more.
     let private = Mode::S_IRUSR | Mode::S_IWUSR;
     fchmod(socket.as_fd(), private)?;
     let locked = lock(directory.as_fd())?;
-    make_room(directory.as_fd(), &name, path)?;
+    make_room(directory.as_fd(), &name)?;
     with_address(path, directory.as_fd(), &name, |address| bind(socket.as_raw_fd(), address))?;
-    let file = openat(directory.as_fd(), name.as_os_str(), FILE, Mode::empty())?;
-    let found = fstat(&file)?;
+    let file = openat(directory.as_fd(), name.as_os_str(), FILE, Mode::empty());
+    let (found, file) = match file.and_then(|file| Ok((fstat(&file)?, file))) {
+        Ok(opened) => opened,
+        Err(cause) => {
+            // Nobody has put anything else there, as the directory is locked.
+            let _ = unlinkat(directory.as_fd(), name.as_os_str(), UnlinkatFlags::NoRemoveDir);
+            return Err(cause.into());
+        }
+    };
     let node = (found.st_dev, found.st_ino);
     let address = Address { directory, name, node, generation: fork::generation() };
     // A umask that takes from the owner, or others who may connect.
@@ -113,7 +121,7 @@ pub(crate) fn accept(listening: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
     loop {
         match accept4(listening.as_raw_fd(), SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK) {
             // SAFETY: the kernel has just made this fd for us.
-            Ok(raw) => return Ok(Some(unsafe { OwnedFd::from_raw_fd(raw) })),
+            Ok(raw) => return above_standard(unsafe { OwnedFd::from_raw_fd(raw) }).map(Some),
             Err(Errno::EAGAIN) => return Ok(None),
             // Whoever it was is gone.
             Err(Errno::EINTR | Errno::ECONNABORTED) => {}
@@ -130,7 +138,7 @@ pub(crate) fn connect(path: &Path, deadline: Deadline) -> io::Result<OwnedFd> {
     let socket = new_socket(SockFlag::empty())?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let directory = open(parent.unwrap_or(Path::new(".")), flags, Mode::empty())?;
+    let directory = above_standard(open(parent.unwrap_or(Path::new(".")), flags, Mode::empty())?)?;
     let name = path.file_name().ok_or(Errno::ENOTSOCK)?;
     // Bounded by the deadline.
     loop {
@@ -160,8 +168,9 @@ pub(crate) fn peer(socket: BorrowedFd<'_>) -> io::Result<Peer> {
     Ok(Peer { pid: theirs.pid() as u32, uid: theirs.uid(), gid: theirs.gid() })
 }
 
-fn new_socket(flags: SockFlag) -> nix::Result<OwnedFd> {
-    socket(AddressFamily::Unix, SockType::SeqPacket, flags | SockFlag::SOCK_CLOEXEC, None)
+fn new_socket(flags: SockFlag) -> io::Result<OwnedFd> {
+    let flags = flags | SockFlag::SOCK_CLOEXEC;
+    above_standard(socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?)
 }
 
 /// Has the directory for this process alone, against all who do the same with it.
@@ -180,26 +189,27 @@ fn lock(directory: BorrowedFd<'_>) -> io::Result<Flock<OwnedFd>> {
 }
 
 /// Takes away what a dead listener left at the place. The directory is locked.
-fn make_room(directory: BorrowedFd<'_>, name: &OsStr, path: &Path) -> nix::Result<()> {
+fn make_room(directory: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     match status(directory, name) {
         Err(Errno::ENOENT) => return Ok(()),
-        Err(cause) => return Err(cause),
-        Ok(file) if !is_of_kind(&file, SFlag::S_IFSOCK) => return Err(Errno::ENOTSOCK),
+        Err(cause) => return Err(cause.into()),
+        Ok(file) if !is_of_kind(&file, SFlag::S_IFSOCK) => return Err(Errno::ENOTSOCK.into()),
         Ok(_) => {}
     }
     let probe = new_socket(SockFlag::SOCK_NONBLOCK)?;
-    match with_address(path, directory, name, |to| connect_to(probe.as_raw_fd(), to)) {
+    // By way of the directory, as what follows: whatever the path leads to by now.
+    match by_directory(directory, name, |to| connect_to(probe.as_raw_fd(), to)) {
         Err(Errno::ECONNREFUSED) => {}
         Err(Errno::ENOENT) => return Ok(()),
         // It answers, or has no time, or is of another kind, or of somebody who lets nobody in.
         Ok(()) | Err(Errno::EAGAIN | Errno::EPROTOTYPE | Errno::EACCES) => {
-            return Err(Errno::EADDRINUSE);
+            return Err(Errno::EADDRINUSE.into());
         }
-        Err(cause) => return Err(cause),
+        Err(cause) => return Err(cause.into()),
     }
     match unlinkat(directory, name, UnlinkatFlags::NoRemoveDir) {
         Err(Errno::ENOENT) => Ok(()),
-        done => done,
+        done => Ok(done?),
     }
 }
 
@@ -214,6 +224,14 @@ fn with_address<T>(
     if path.as_os_str().as_bytes().len() <= PATH_MAX {
         return act(&UnixAddr::new(path)?);
     }
+    by_directory(directory, name, act)
+}
+
+fn by_directory<T>(
+    directory: BorrowedFd<'_>,
+    name: &OsStr,
+    act: impl FnOnce(&UnixAddr) -> nix::Result<T>,
+) -> nix::Result<T> {
     let mut short = OsString::from(format!("/proc/self/fd/{}/", directory.as_raw_fd()));
     short.push(name);
     act(&UnixAddr::new(Path::new(&short))?)
