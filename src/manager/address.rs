@@ -52,19 +52,42 @@ impl Ticket {
         let Self { server, door, litter, family, secret } = self;
         Link::to(server, || {
             let ours = seal::family()?;
-            let other = |secret| Family::Other { name: family, secret };
-            let family = match secret {
-                _ if family == ours => Family::Ours,
-                Secret::Masked { family, secret } if family == ours => {
-                    other(secret ^ seal::mask(server)?)
-                }
-                Secret::Told(secret) => other(secret),
+            let secret = match secret {
+                Secret::Told(told) => told,
+                _ if family == ours => seal::secret().context(no_secret)?,
+                Secret::Masked { family, secret } if family == ours => secret ^ seal::mask(server)?,
                 Secret::Untold | Secret::Masked { .. } => return Err(not_introduced()),
             };
+            let family = family_of(family, secret)?;
             let door = cargo::copy_fd(door)?;
             Ok(Address { server, door: Arc::new(door), litter, family })
         })
     }
+}
+
+/// The family that has this name and this secret. Whoever says that it is ours has to know ours:
+/// what is asked of it is sealed with that.
+fn family_of(name: u64, secret: u64) -> Result<Family> {
+    match secret {
+        // No family has that.
+        0 => Err(forged()),
+        secret if name == seal::family()? => {
+            let is_ours = secret == seal::secret().context(no_secret)?;
+            is_ours.then_some(Family::Ours).ok_or_else(forged)
+        }
+        secret => Ok(Family::Other { name, secret }),
+    }
+}
+
+fn no_secret() -> String {
+    "make a secret to seal names with".to_owned()
+}
+
+#[cold]
+fn forged() -> Error {
+    let what = "whoever told of a manager told of none: the secret with it is not that of the \
+                manager's processes";
+    Error::new(ErrorKind::Corrupt, what)
 }
 
 #[cold]
@@ -101,7 +124,12 @@ impl<'de> Deserialize<'de> for Found {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let ticket = Ticket::deserialize(deserializer)?;
         let failed = |error| cargo::not_unpacked(error, serde::de::Error::custom);
-        ticket.follow().map(Self).map_err(failed)
+        let way = match ticket.secret {
+            // In shared memory, where this may come from, nobody tells.
+            Secret::Told(_) => Err(forged()),
+            _ => ticket.follow(),
+        };
+        way.map(Self).map_err(failed)
     }
 }
 
@@ -112,10 +140,25 @@ pub(super) struct Introduction<'a>(pub(super) &'a Address);
 impl Serialize for Introduction<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let failed = |error| cargo::not_packed(error, serde::ser::Error::custom);
-        let what = || "make a secret to seal names with".to_owned();
-        let secret = seal::secret().context(what).map_err(failed)?;
+        let secret = seal::secret().context(no_secret).map_err(failed)?;
         let ticket = Ticket::of(self.0, Secret::Told(secret)).map_err(failed)?;
         ticket.serialize(serializer)
+    }
+}
+
+/// The way to a server, as it is found in an [`Introduction`].
+pub(super) struct Introduced(pub(super) Arc<Link>);
+
+impl<'de> Deserialize<'de> for Introduced {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let ticket = Ticket::deserialize(deserializer)?;
+        let failed = |error| cargo::not_unpacked(error, serde::de::Error::custom);
+        let way = match ticket.secret {
+            Secret::Told(_) => ticket.follow(),
+            // That would be believed by its name alone.
+            Secret::Untold | Secret::Masked { .. } => Err(forged()),
+        };
+        way.map(Self).map_err(failed)
     }
 }
 
@@ -134,6 +177,10 @@ mod tests {
     }
 
     fn there_and_back<T: Serialize>(value: &T) -> Result<Found> {
+        pass(value)
+    }
+
+    fn pass<T: Serialize, R: serde::de::DeserializeOwned>(value: &T) -> Result<R> {
         let parcel = crate::transfer::pack(value)?;
         let fds = parcel.fds().iter().map(|fd| fd.try_clone_to_owned().unwrap()).collect();
         let bytes = parcel.bytes().to_vec();
@@ -178,5 +225,61 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::Misuse);
             assert!(error.to_string().contains("ManagerClient::connect"), "{error}");
         }
+    }
+
+    /// What somebody may write who is no manager, and knows no secret of ours.
+    struct Forged(fn(&Address) -> Ticket);
+
+    impl Serialize for Forged {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let (address, _theirs) = foreign(9);
+            (self.0)(&address).serialize(serializer)
+        }
+    }
+
+    fn told(address: &Address, family: u64, secret: u64) -> Ticket {
+        Ticket { family, ..Ticket::of(address, Secret::Told(secret)).unwrap() }
+    }
+
+    fn is_forged<T>(way: Result<T>) {
+        let error = way.err().expect("a forged way");
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    }
+
+    #[test]
+    fn a_server_that_does_not_know_our_secret_is_never_taken_for_our_own() {
+        let forged = [
+            Forged(|address| told(address, 5, 0)),
+            Forged(|address| told(address, seal::family().unwrap(), 0)),
+            Forged(|address| told(address, seal::family().unwrap(), 77)),
+            Forged(|address| Ticket {
+                family: seal::family().unwrap(),
+                ..Ticket::of(address, Secret::Untold).unwrap()
+            }),
+            Forged(|address| Ticket {
+                family: seal::family().unwrap(),
+                ..Ticket::of(address, Secret::Masked { family: 5, secret: 6 }).unwrap()
+            }),
+        ];
+        forged.iter().for_each(|ticket| is_forged(pass::<_, Introduced>(ticket).map(|_| ())));
+        // Those who were told the truth get in.
+        let honest = |address: &Address| told(address, 5, 77);
+        let Introduced(link) = pass(&Forged(honest)).unwrap();
+        assert!(matches!(link.address().family, Family::Other { name: 5, secret: 77 }));
+        let own =
+            |address: &Address| told(address, seal::family().unwrap(), seal::secret().unwrap());
+        let Introduced(link) = pass(&Forged(own)).unwrap();
+        assert!(matches!(link.address().family, Family::Ours));
+    }
+
+    #[test]
+    fn a_secret_is_told_at_a_door_alone_and_is_never_nothing() {
+        is_forged(there_and_back(&Forged(|address| told(address, 5, 77))).map(|_| ()));
+        let nothing = |address: &Address| {
+            let secret = seal::mask(address.server).unwrap();
+            let masked = Secret::Masked { family: seal::family().unwrap(), secret };
+            Ticket { family: 5, ..Ticket::of(address, masked).unwrap() }
+        };
+        is_forged(there_and_back(&Forged(nothing)).map(|_| ()));
     }
 }

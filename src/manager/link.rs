@@ -197,7 +197,13 @@ impl Link {
 
     /// Makes a pipe, and gives the server its other end.
     fn knock(&self, until: Deadline) -> Result<Line> {
-        let (ours, theirs) = Pipe::duplex()?;
+        let pipe = Pipe::builder();
+        let pipe = match self.address.family {
+            Family::Ours => pipe,
+            // Who is not of the family sees nothing else of this process's.
+            Family::Other { .. } => pipe.apart(),
+        };
+        let (ours, theirs) = pipe.duplex()?;
         let parcel = transfer::pack(&Knock { pid: std::process::id(), line: theirs })?;
         let fds = parcel.fds();
         let until = Deadline::after(until.left_at_most(KNOCKING));

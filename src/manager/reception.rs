@@ -12,7 +12,7 @@ use crate::sys::clock::Deadline;
 use crate::sys::{fork, image};
 use crate::transfer;
 
-use super::address::{Found, Introduction};
+use super::address::{Introduced, Introduction};
 use super::link::Link;
 use super::{Manager, ManagerClient};
 
@@ -130,9 +130,13 @@ impl ManagerClient {
     /// `path`. What the client makes and finds is used as if the manager were this process's, also
     /// by processes that this one starts.
     ///
+    /// The server is trusted as a parent is: results, and handles in them, are believed. So by
+    /// itself a client speaks with servers of its own user only.
+    ///
     /// # Errors
     /// Those of [`connect`](crate::connect()). A listener of another program, or of another build
-    /// of this one, is refused, as functions have other addresses there.
+    /// of this one, is refused, as functions have other addresses there. One that tells of a server
+    /// which cannot be is [`Corrupt`](ErrorKind::Corrupt).
     pub fn connect(path: impl AsRef<Path>) -> Result<Self> {
         Self::connect_with(path, &Connector::new())
     }
@@ -143,7 +147,7 @@ impl ManagerClient {
     /// Those of [`connect`](Self::connect).
     pub fn connect_with<C>(path: impl AsRef<Path>, how: &Connector<C>) -> Result<Self> {
         let (bytes, fds) = how.fetch(path.as_ref(), &terms())?;
-        let Found(link) = transfer::unpack(&bytes, fds)?;
+        let Introduced(link) = transfer::unpack(&bytes, fds)?;
         let client = Self::new(link);
         client.ping()?;
         Ok(client)
