@@ -50,6 +50,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// - [`Disconnected`](crate::ErrorKind::Disconnected): nobody listens there any more, or the
 ///   listener left in the middle of the handshake.
 /// - [`Timeout`](crate::ErrorKind::Timeout): nobody accepted in time.
+/// - [`Misuse`](crate::ErrorKind::Misuse): there is something else than a socket, or a socket of
+///   another kind.
 /// - [`Os`](crate::ErrorKind::Os): there is no such file, or it may not be opened.
 /// - [`Limit`](crate::ErrorKind::Limit), [`Memory`](crate::ErrorKind::Memory): there is no room.
 #[doc(alias = "Client")]
@@ -115,14 +117,17 @@ impl<C> Connector<C> {
         Connector { key, users, timeout, codec: PhantomData }
     }
 
-    /// Proves to know `key`, and wants proof that the listener does.
+    /// Proves to know `key`, and wants proof that the listener does. Both prove also that they see
+    /// one another as the users that they are: see [`Listener`](crate::Listener) on user
+    /// namespaces.
     #[doc(alias = "authkey")]
     pub fn key(mut self, key: AuthKey) -> Self {
         self.key = Some(key);
         self
     }
 
-    /// Speaks also with a listener of this user.
+    /// Speaks also with a listener of this user: who listens is the one who *began* to, whoever has
+    /// the socket by now.
     pub fn allow_user(mut self, uid: u32) -> Self {
         self.users.allow(uid);
         self

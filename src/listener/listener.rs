@@ -39,10 +39,22 @@ const PATIENCE: Duration = Duration::from_secs(5);
 ///
 /// **Whoever is slow or hostile is in nobody's way.** All who have come are served at the same
 /// time, each has a few seconds and a few kilobytes for the handshake, and connections are handed
-/// out in the order in which handshakes end. This takes place in `accept`, in whatever thread that
-/// is called; meanwhile others wait to be served, and there is no thread in the background. One
+/// out in the order in which handshakes end. Where a crowd comes, 64 may be silent in the middle of
+/// it; then those go who are of the user, and of the process, that has the most there. Only who is
+/// let in can have `accept` end with a connection, but whoever can open the socket can have it end
+/// with an error, so call it again. This takes place in `accept`, in whatever thread that is
+/// called; meanwhile others wait to be served, and there is no thread in the background. One
 /// listener accepts one type of connections: who comes while an `accept` of other types is being
 /// called is refused.
+///
+/// **A key is as good as the users at both ends.** Both prove that they know it *and* see one
+/// another as the users that they are, so nobody of a third user, whom both admit, can stand
+/// between them and pass on what they say. Where the two are in user namespaces that show them
+/// other numbers of one another, they do not come together with a key.
+///
+/// A copy in a forked process (fork(2)) accepts nobody, but keeps the socket open as long as it
+/// runs. So where the process of the listener is killed, the place stays taken, and whoever
+/// connects waits until his time is up, as does who was in the middle of it.
 ///
 /// # Examples
 /// ```
@@ -108,7 +120,8 @@ impl<C> Listener<C> {
     /// # Errors
     /// - [`Refused`](crate::ErrorKind::Refused): somebody was not let in, and this says who and
     ///   why: he is of another user, has another key, exchanges other messages, speaks otherwise,
-    ///   or was too slow. Call again for the next one. Whoever just went away is no error.
+    ///   or was too slow. Call again for the next one: whoever is through is given first, and who
+    ///   was refused meanwhile is told by calls to come. Whoever just went away is no error.
     /// - [`Limit`](crate::ErrorKind::Limit), [`Memory`](crate::ErrorKind::Memory): there is no room
     ///   for one more connection.
     /// - [`Forked`](crate::ErrorKind::Forked): this is a copy in a forked process.
@@ -174,7 +187,7 @@ impl<C> Listener<C> {
 
 impl<C> AsFd for Listener<C> {
     /// Readable when somebody knocks, or has said something since: then
-    /// [`try_accept`](Self::try_accept) has something to do.
+    /// [`try_accept`](Self::try_accept) has something to do, until it gives `None`.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.door.as_fd()
     }
@@ -227,6 +240,9 @@ impl<C> ListenerBuilder<C> {
 
     /// Lets in also this user. The socket is then open to all (mode 0666), and whoever is not
     /// allowed is refused when he has connected.
+    ///
+    /// In a user namespace the kernel shows every user that has no number there as the overflow
+    /// user (65534, nobody); where that is allowed, or is the listener's own, so are all of those.
     pub fn allow_user(mut self, uid: u32) -> Self {
         self.rules.users.allow(uid);
         self
