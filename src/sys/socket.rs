@@ -112,8 +112,8 @@ pub(crate) struct Bytes {
 /// As [`try_receive`], where no fd is wanted: the kernel installs none.
 ///
 /// It would have to be closed, and what a stranger has sent can make that wait for him: a file of
-/// a file system of his own. A file is still let go here if its sender has closed it, which is told
-/// to a file system, but not waited for.
+/// a file system of his own. A file is still let go here if its sender has closed it: a file
+/// system is told, and not waited for, but a connection that lingers (`SO_LINGER`, socket(7)) is.
 pub(crate) fn try_receive_bytes(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<Bytes> {
     loop {
         match receive_into(socket, bytes, &mut []) {
