@@ -36,7 +36,8 @@ impl Pipe {
     /// // In another program:
     /// let mut there = Pipe::open::<String, u64>(&name)?;
     /// here.send(7)?;
-    /// there.send(there.recv()?.to_string())?;
+    /// let number = there.recv()?;
+    /// there.send(number.to_string())?;
     /// assert_eq!(here.recv()?, "7");
     /// name.unlink()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
