@@ -215,7 +215,7 @@ pub(crate) fn open_as_guest(name: &Name, label: &str) -> Result<[Shared; 2]> {
         // Not the mapping that this process may have already: whoever is there is another one. When
         // it goes, it closes what nobody took (`Segment::drop`).
         let segment = enter(visited, GUEST);
-        registry::add(&segment);
+        registry::add_guest(&segment);
         let objects = [Shared::on(&segment, 0)?, Shared::on(&segment, 1)?];
         if is_named(&segment) {
             return Ok(objects);

@@ -78,6 +78,13 @@ pub(super) fn add_or_find(entered: Arc<Segment>) -> Arc<Segment> {
     }
 }
 
+/// Notes a segment that was entered as a guest: another one than what this process may have.
+pub(super) fn add_guest(segment: &Arc<Segment>) {
+    let _gate = gate();
+    add(segment);
+}
+
+/// The gate is already passed.
 pub(super) fn add(segment: &Arc<Segment>) {
     let mut segments = lock(&SEGMENTS);
     segments.retain(|segment| segment.strong_count() > 0);
