@@ -20,6 +20,17 @@ impl<Out, In, C: Codec<Out> + Framed> Connection<Out, In, C> {
     ///
     /// The other end must receive them as bytes: they are not those of an `Out`.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Pipe;
+    ///
+    /// let (mut here, mut there) = Pipe::simplex::<()>()?;
+    /// here.send_bytes(b"hello")?;
+    /// assert_eq!(there.recv_bytes()?, b"hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// If the other end is gone or the pipe is damaged.
     #[inline]
@@ -29,6 +40,18 @@ impl<Out, In, C: Codec<Out> + Framed> Connection<Out, In, C> {
 
     /// Sends bytes as one message if there is room for them now.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Pipe;
+    ///
+    /// let (mut here, _there) = Pipe::builder().capacity(256).simplex::<()>()?;
+    /// here.try_send_bytes(&[1; 100])?;
+    /// here.try_send_bytes(&[2; 100])?;
+    /// assert!(here.try_send_bytes(&[3; 100]).unwrap_err().is_full());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`send_bytes`](Self::send_bytes); [`is_full`](SendError::is_full) if there is no room.
     #[inline]
@@ -37,6 +60,22 @@ impl<Out, In, C: Codec<Out> + Framed> Connection<Out, In, C> {
     }
 
     /// Sends bytes as one message, waiting at most `timeout` for room.
+    ///
+    /// # Examples
+    ///
+    /// Here nobody reads, so that a part of the message gets into the pipe at the most:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use multiproc::Pipe;
+    ///
+    /// let (mut here, mut there) = Pipe::builder().capacity(256).simplex::<()>()?;
+    /// let error = here.send_bytes_timeout(&[7; 1000], Duration::from_millis(1)).unwrap_err();
+    /// assert!(error.is_timeout());
+    /// assert!(there.try_recv_bytes().unwrap_err().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`send_bytes`](Self::send_bytes); [`is_timeout`](SendError::is_timeout) if there was no
@@ -90,6 +129,19 @@ impl<Out, In, C: Codec<Out> + Framed> Connection<Out, In, C> {
 }
 
 /// Room in a pipe for a message that is being written. Dropped, it sends nothing.
+///
+/// # Examples
+///
+/// ```
+/// use multiproc::Pipe;
+///
+/// let (mut here, mut there) = Pipe::simplex::<()>()?;
+/// let mut message = here.reserve(5)?;
+/// message.copy_from_slice(b"hello");
+/// drop(message);
+/// assert!(there.try_peek().unwrap_err().is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "nothing is sent before `commit`"]
 pub struct Reserved<'a, Out, C> {
     outlet: &'a mut Outlet<Out, C>,
@@ -98,6 +150,23 @@ pub struct Reserved<'a, Out, C> {
 
 impl<Out, C: Codec<Out>> Reserved<'_, Out, C> {
     /// Sends the first `length` bytes as one message.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Write;
+    ///
+    /// use multiproc::Pipe;
+    ///
+    /// let (mut here, mut there) = Pipe::simplex::<()>()?;
+    /// let mut message = here.reserve(20)?;
+    /// let mut rest = &mut message[..];
+    /// write!(rest, "{}", 1 << 20)?;
+    /// let length = 20 - rest.len();
+    /// message.commit(length)?;
+    /// assert_eq!(there.recv_bytes()?, b"1048576");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// If the pipe is damaged.
@@ -135,6 +204,19 @@ impl<Out, C> fmt::Debug for Reserved<'_, Out, C> {
 impl<Out, In, C: Codec<In> + Framed> Connection<Out, In, C> {
     /// Receives one message as bytes, waiting until there is one.
     ///
+    /// # Examples
+    ///
+    /// A message of values is received as the bytes that the codec made of it:
+    ///
+    /// ```
+    /// use multiproc::Pipe;
+    ///
+    /// let (mut here, mut there) = Pipe::simplex::<String>()?;
+    /// here.send("hello".to_owned())?;
+    /// assert_eq!(there.recv_bytes()?, b"\x05hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`is_disconnected`](RecvError::is_disconnected) at the end. If there is no memory for the
     /// message, it is passed over.
@@ -144,6 +226,18 @@ impl<Out, In, C: Codec<In> + Framed> Connection<Out, In, C> {
 
     /// Receives one message as bytes if there is one now.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Pipe;
+    ///
+    /// let (mut here, mut there) = Pipe::simplex::<()>()?;
+    /// assert!(there.try_recv_bytes().unwrap_err().is_empty());
+    /// here.send_bytes(b"hello")?;
+    /// assert_eq!(there.try_recv_bytes()?, b"hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`recv_bytes`](Self::recv_bytes); [`is_empty`](RecvError::is_empty) if there is none.
     pub fn try_recv_bytes(&mut self) -> Result<Vec<u8>, RecvError> {
@@ -151,6 +245,20 @@ impl<Out, In, C: Codec<In> + Framed> Connection<Out, In, C> {
     }
 
     /// Receives one message as bytes, waiting at most `timeout` for one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use multiproc::Pipe;
+    ///
+    /// let (here, mut there) = Pipe::simplex::<()>()?;
+    /// assert!(there.recv_bytes_timeout(Duration::from_millis(1)).unwrap_err().is_timeout());
+    /// drop(here);
+    /// assert!(there.recv_bytes_timeout(Duration::MAX).unwrap_err().is_disconnected());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`recv_bytes`](Self::recv_bytes); [`is_timeout`](RecvError::is_timeout) if none came.
@@ -160,6 +268,21 @@ impl<Out, In, C: Codec<In> + Framed> Connection<Out, In, C> {
 
     /// Receives one message into the front of `buffer`, waiting until there is one; says how long
     /// it was.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Pipe;
+    ///
+    /// let (mut here, mut there) = Pipe::simplex::<()>()?;
+    /// here.send_bytes(b"hello")?;
+    /// let mut buffer = [0; 8];
+    /// let error = there.recv_bytes_into(&mut buffer[..4]).unwrap_err();
+    /// assert!(error.to_string().contains("a message of 5 bytes for a buffer of 4"));
+    /// let length = there.recv_bytes_into(&mut buffer)?;
+    /// assert_eq!(&buffer[..length], b"hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`recv_bytes`](Self::recv_bytes). If the buffer is too short, the error says how long it
@@ -184,6 +307,19 @@ impl<Out, In, C: Codec<In> + Framed> Connection<Out, In, C> {
     /// The bytes are in shared memory. The sender has given them up; one that is broken enough to
     /// write to them all the same changes what is read here.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Pipe;
+    ///
+    /// let (mut here, mut there) = Pipe::simplex::<()>()?;
+    /// here.send_bytes(b"hello")?;
+    /// assert!(there.peek()?.starts_with(b"he"));
+    /// // It is still there.
+    /// assert_eq!(there.recv_bytes()?, b"hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`recv_bytes`](Self::recv_bytes).
     #[inline]
@@ -192,6 +328,18 @@ impl<Out, In, C: Codec<In> + Framed> Connection<Out, In, C> {
     }
 
     /// Looks at the next message where it lies, if there is one now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Pipe;
+    ///
+    /// let (mut here, mut there) = Pipe::simplex::<()>()?;
+    /// assert!(there.try_peek().unwrap_err().is_empty());
+    /// here.send_bytes(b"hello")?;
+    /// assert_eq!(&*there.try_peek()?, b"hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`peek`](Self::peek); [`is_empty`](RecvError::is_empty) if there is none.
@@ -237,6 +385,20 @@ fn take_bytes<In, C: Codec<In>>(
 }
 
 /// A message where it lies in the pipe. Dropped, it stays there.
+///
+/// # Examples
+///
+/// ```
+/// use multiproc::Pipe;
+///
+/// let (mut here, mut there) = Pipe::simplex::<()>()?;
+/// here.send_bytes(b"1 2 3")?;
+/// let message = there.peek()?;
+/// let words = std::str::from_utf8(&message)?.split(' ');
+/// assert_eq!(words.count(), 3);
+/// message.consume()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "the message stays in the pipe until it is consumed"]
 pub struct Message<'a, In, C> {
     inlet: &'a mut Inlet<In, C>,
@@ -247,6 +409,19 @@ pub struct Message<'a, In, C> {
 
 impl<In, C: Codec<In>> Message<'_, In, C> {
     /// Takes the message out of the pipe; its room is the sender's again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Pipe;
+    ///
+    /// let (mut here, mut there) = Pipe::simplex::<()>()?;
+    /// here.send_bytes(b"first")?;
+    /// here.send_bytes(b"second")?;
+    /// there.peek()?.consume()?;
+    /// assert_eq!(&*there.peek()?, b"second");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// If the pipe is damaged.

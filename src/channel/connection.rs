@@ -13,6 +13,24 @@ use super::outlet::Outlet;
 use crate::error::{Cause, RecvError, SendError, Way};
 
 /// What goes the way that a [`Connection`] does not have. There is no value of it.
+///
+/// # Examples
+///
+/// ```
+/// use multiproc::{Connection, Nothing, Pipe, Process};
+///
+/// /// Can only receive: there is no `Nothing` to send.
+/// fn sum(mut numbers: Connection<Nothing, u64>) -> u64 {
+///     numbers.iter().sum()
+/// }
+///
+/// let (mut here, there) = Pipe::simplex()?;
+/// let child = Process::spawn(sum, there)?;
+/// here.send_batch(&mut vec![1, 2, 3])?;
+/// drop(here);
+/// assert_eq!(child.join()?, 6);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Nothing {}
 
@@ -90,6 +108,21 @@ impl<Out, In, C> Connection<Out, In, C> {
     /// Takes the two directions apart, so that one thread can send and another receive.
     ///
     /// The direction that a simplex connection does not have stays without a peer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Pipe;
+    ///
+    /// let (here, mut there) = Pipe::duplex::<u64, String>()?;
+    /// let (mut numbers, mut words) = here.split();
+    /// let sending = std::thread::spawn(move || numbers.send(7));
+    /// there.send("seven".to_owned())?;
+    /// assert_eq!(words.recv()?, "seven");
+    /// assert_eq!(there.recv()?, 7);
+    /// sending.join().unwrap()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn split(self) -> (Connection<Out, Nothing, C>, Connection<Nothing, In, C>) {
         (Connection::new(self.outlet, None), Connection::new(None, self.inlet))
     }
@@ -102,6 +135,23 @@ impl<Out, In, C: Codec<Out>> Connection<Out, In, C> {
     /// at the next instruction. A message longer than the pipe streams through it: then this
     /// returns when the reader has most of it.
     ///
+    /// # Examples
+    ///
+    /// What cannot be sent any more comes back:
+    ///
+    /// ```
+    /// use multiproc::Pipe;
+    ///
+    /// let (mut here, mut there) = Pipe::simplex::<String>()?;
+    /// here.send("first".to_owned())?;
+    /// assert_eq!(there.recv()?, "first");
+    /// drop(there);
+    /// let error = here.send("second".to_owned()).unwrap_err();
+    /// assert!(error.is_disconnected());
+    /// assert_eq!(error.into_inner(), "second");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// The value comes back if the other end is gone, the value cannot be encoded, or the pipe is
     /// damaged.
@@ -112,6 +162,19 @@ impl<Out, In, C: Codec<Out>> Connection<Out, In, C> {
 
     /// Sends a message if there is room for it now.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Pipe;
+    ///
+    /// let (mut here, _there) = Pipe::builder().plain().slots(1).simplex::<u64>()?;
+    /// here.try_send(1)?;
+    /// let error = here.try_send(2).unwrap_err();
+    /// assert!(error.is_full());
+    /// assert_eq!(error.into_inner(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`send`](Self::send); [`is_full`](SendError::is_full) if there is no room. A message
     /// longer than half of the pipe's capacity never fits; its error says so.
@@ -121,6 +184,22 @@ impl<Out, In, C: Codec<Out>> Connection<Out, In, C> {
     }
 
     /// Sends a message, waiting at most `timeout` for room.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use multiproc::Pipe;
+    ///
+    /// let (mut here, mut there) = Pipe::builder().plain().slots(1).simplex::<u64>()?;
+    /// here.send(1)?;
+    /// let error = here.send_timeout(2, Duration::from_millis(1)).unwrap_err();
+    /// assert!(error.is_timeout());
+    /// assert_eq!(there.recv()?, 1);
+    /// here.send(error.into_inner())?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`send`](Self::send); [`is_timeout`](SendError::is_timeout) if there was no room in time.
@@ -133,6 +212,24 @@ impl<Out, In, C: Codec<Out>> Connection<Out, In, C> {
     ///
     /// Plain values are published as many at a time as there is room for, which costs a fraction of
     /// sending them one by one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Pipe;
+    ///
+    /// let (mut here, mut there) = Pipe::simplex::<u64>()?;
+    /// let mut batch = vec![1, 2, 3];
+    /// here.send_batch(&mut batch)?;
+    /// assert!(batch.is_empty());
+    /// assert_eq!(there.recv()?, 1);
+    ///
+    /// drop(there);
+    /// batch.extend([4, 5]);
+    /// assert!(here.send_batch(&mut batch).unwrap_err().is_disconnected());
+    /// assert_eq!(batch, [4, 5]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`send`](Self::send). What was not sent is still in `batch`, the first of it in front.
@@ -171,6 +268,21 @@ impl<Out, In, C: Codec<Out>> Connection<Out, In, C> {
 impl<Out, In, C: Codec<In>> Connection<Out, In, C> {
     /// Receives a message, waiting until there is one.
     ///
+    /// # Examples
+    ///
+    /// What was sent before the other end was closed is still received:
+    ///
+    /// ```
+    /// use multiproc::Pipe;
+    ///
+    /// let (mut here, mut there) = Pipe::simplex::<u64>()?;
+    /// here.send(7)?;
+    /// drop(here);
+    /// assert_eq!(there.recv()?, 7);
+    /// assert!(there.recv().unwrap_err().is_disconnected());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`is_disconnected`](RecvError::is_disconnected) when the other end is gone and everything it
     /// sent was received. An error of another kind if the bytes are not those of an `In`; that
@@ -182,6 +294,18 @@ impl<Out, In, C: Codec<In>> Connection<Out, In, C> {
 
     /// Receives a message if there is one now.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Pipe;
+    ///
+    /// let (mut here, mut there) = Pipe::simplex::<u64>()?;
+    /// assert!(there.try_recv().unwrap_err().is_empty());
+    /// here.send(7)?;
+    /// assert_eq!(there.try_recv()?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`recv`](Self::recv); [`is_empty`](RecvError::is_empty) if there is none.
     #[inline]
@@ -190,6 +314,20 @@ impl<Out, In, C: Codec<In>> Connection<Out, In, C> {
     }
 
     /// Receives a message, waiting at most `timeout` for one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use multiproc::Pipe;
+    ///
+    /// let (mut here, mut there) = Pipe::simplex::<u64>()?;
+    /// assert!(there.recv_timeout(Duration::from_millis(1)).unwrap_err().is_timeout());
+    /// here.send(7)?;
+    /// assert_eq!(there.recv_timeout(Duration::from_millis(1))?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`recv`](Self::recv); [`is_timeout`](RecvError::is_timeout) if none came in time.
@@ -200,6 +338,20 @@ impl<Out, In, C: Codec<In>> Connection<Out, In, C> {
     /// Receives at least one message and at most `most`, appending them to `batch`; says how many.
     ///
     /// Waits for the first, and takes with it what is there by then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Pipe;
+    ///
+    /// let (mut here, mut there) = Pipe::simplex::<u64>()?;
+    /// here.send_batch(&mut vec![1, 2, 3])?;
+    /// let mut batch = Vec::new();
+    /// assert_eq!(there.recv_batch(&mut batch, 2)?, 2);
+    /// assert_eq!(there.recv_batch(&mut batch, 2)?, 1);
+    /// assert_eq!(batch, [1, 2, 3]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`recv`](Self::recv), if there is not even one. An error behind the first message is
@@ -221,6 +373,25 @@ impl<Out, In, C: Codec<In>> Connection<Out, In, C> {
     /// become true. It is true at the end as well, when `recv` reports that the other side is
     /// gone.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use multiproc::Pipe;
+    ///
+    /// let (mut here, mut there) = Pipe::simplex::<u64>()?;
+    /// assert!(!there.poll(Duration::ZERO)?);
+    /// here.send(7)?;
+    /// assert!(there.poll(Duration::ZERO)?);
+    /// assert_eq!(there.recv()?, 7);
+    ///
+    /// drop(here);
+    /// assert!(there.poll(Duration::ZERO)?);
+    /// assert!(there.recv().is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// If the pipe is damaged.
     pub fn poll(&mut self, timeout: Duration) -> Result<bool, RecvError> {
@@ -232,6 +403,18 @@ impl<Out, In, C: Codec<In>> Connection<Out, In, C> {
     }
 
     /// Iterates over the messages until the other side is gone, or something else goes wrong.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Pipe;
+    ///
+    /// let (mut here, mut there) = Pipe::simplex::<u64>()?;
+    /// here.send_batch(&mut vec![1, 2, 3])?;
+    /// drop(here);
+    /// assert_eq!(there.iter().collect::<Vec<_>>(), [1, 2, 3]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn iter(&mut self) -> Iter<'_, Out, In, C> {
         Iter { connection: self, codec: PhantomData }
     }
@@ -246,6 +429,20 @@ impl<Out, In, C: Codec<In>> Connection<Out, In, C> {
 }
 
 /// The messages of a connection, one after the other. Made by [`Connection::iter`].
+///
+/// # Examples
+///
+/// The connection is borrowed, and goes on where the iterator was left:
+///
+/// ```
+/// use multiproc::Pipe;
+///
+/// let (mut here, mut there) = Pipe::simplex::<u64>()?;
+/// here.send_batch(&mut vec![1, 2, 3])?;
+/// assert_eq!(there.iter().take(2).collect::<Vec<_>>(), [1, 2]);
+/// assert_eq!(there.recv()?, 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Iter<'a, Out, In, C> {
     connection: &'a mut Connection<Out, In, C>,

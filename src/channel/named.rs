@@ -55,6 +55,22 @@ impl Pipe {
     /// Opens the other end of a pipe that some program has made under this name: it sends `A`s and
     /// receives `B`s, which are what the maker receives and sends.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{ErrorKind, Name, Pipe};
+    ///
+    /// let name = Name::new(&format!("pipe-open-{}", std::process::id()))?;
+    /// assert_eq!(Pipe::open::<u64, u64>(&name).unwrap_err().kind(), ErrorKind::NotFound);
+    /// let mut here = Pipe::create::<u64, u64>(&name)?;
+    /// let mut there = Pipe::open::<u64, u64>(&name)?;
+    /// here.send(7)?;
+    /// assert_eq!(there.recv()?, 7);
+    /// // There is no third end.
+    /// assert_eq!(Pipe::open::<u64, u64>(&name).unwrap_err().kind(), ErrorKind::Exists);
+    /// name.unlink()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) if nothing has the name, [`Exists`](ErrorKind::Exists) if
     /// somebody else has or had that end, [`Mismatch`](ErrorKind::Mismatch) if something else has
@@ -70,6 +86,20 @@ impl Pipe {
     /// other end. One that is used up, as both ends were taken and no process has one any more, is
     /// made anew.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Name, Pipe};
+    ///
+    /// let name = Name::new(&format!("pipe-either-{}", std::process::id()))?;
+    /// let mut one = Pipe::open_or_create::<String>(&name)?;
+    /// // In another program, which may as well be the first:
+    /// let mut other = Pipe::open_or_create::<String>(&name)?;
+    /// one.send("hello".to_owned())?;
+    /// assert_eq!(other.recv()?, "hello");
+    /// name.unlink()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// `Exists` if both ends are taken; and as [`open`](Self::open) and [`create`](Self::create).
     pub fn open_or_create<T>(name: impl ToName) -> Result<Connection<T, T>>
@@ -83,6 +113,20 @@ impl Pipe {
 impl<C> PipeBuilder<C> {
     /// Makes a pipe whose other end another program finds. See [`Pipe::create`].
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Name, Pipe};
+    ///
+    /// let name = Name::new(&format!("pipe-built-{}", std::process::id()))?;
+    /// let mut here = Pipe::builder().plain().slots(8).create::<u64, f32>(&name)?;
+    /// // In another program:
+    /// let mut there = Pipe::builder().plain().open::<f32, u64>(&name)?;
+    /// here.send(7)?;
+    /// assert_eq!(there.recv()?, 7);
+    /// name.unlink()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Pipe::create`], or a capacity is out of its range.
     pub fn create<A, B>(self, name: impl ToName) -> Result<Connection<A, B, C>>
@@ -94,6 +138,19 @@ impl<C> PipeBuilder<C> {
 
     /// Opens the other end of a pipe. See [`Pipe::open`]. Its capacity is what the maker chose.
     ///
+    /// # Examples
+    /// Both sides must have the same codec:
+    /// ```
+    /// use multiproc::{ErrorKind, Name, Pipe};
+    ///
+    /// let name = Name::new(&format!("pipe-codec-{}", std::process::id()))?;
+    /// let _here = Pipe::builder().plain().create::<u64, u64>(&name)?;
+    /// assert_eq!(Pipe::open::<u64, u64>(&name).unwrap_err().kind(), ErrorKind::Mismatch);
+    /// let _there = Pipe::builder().plain().open::<u64, u64>(&name)?;
+    /// name.unlink()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Pipe::open`].
     pub fn open<A, B>(self, name: impl ToName) -> Result<Connection<A, B, C>>
@@ -104,6 +161,20 @@ impl<C> PipeBuilder<C> {
     }
 
     /// Opens an end of a pipe, or makes it. See [`Pipe::open_or_create`].
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Name, Pipe};
+    ///
+    /// let name = Name::new(&format!("pipe-either-built-{}", std::process::id()))?;
+    /// let mut one = Pipe::builder().plain().open_or_create::<[f64; 3]>(&name)?;
+    /// // In another program, which may as well be the first:
+    /// let mut other = Pipe::builder().plain().open_or_create::<[f64; 3]>(&name)?;
+    /// other.send([1.0, 2.0, 3.0])?;
+    /// assert_eq!(one.recv()?, [1.0, 2.0, 3.0]);
+    /// name.unlink()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Pipe::open_or_create`].

@@ -58,6 +58,19 @@ pub struct Pipe(());
 impl Pipe {
     /// Makes a pipe on which both ends send and receive: `A` one way, `B` the other.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Pipe;
+    ///
+    /// let (mut here, mut there) = Pipe::duplex::<u64, String>()?;
+    /// here.send(7)?;
+    /// let number = there.recv()?;
+    /// there.send(number.to_string())?;
+    /// assert_eq!(here.recv()?, "7");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// If shared memory or file descriptors have run out.
     #[doc(alias = "Pipe(duplex=True)")]
@@ -71,6 +84,17 @@ impl Pipe {
 
     /// Makes a pipe that goes one way: the first end sends, the second receives.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Pipe;
+    ///
+    /// let (mut sender, mut receiver) = Pipe::simplex::<u64>()?;
+    /// sender.send(7)?;
+    /// assert_eq!(receiver.recv()?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// If shared memory or file descriptors have run out.
     #[doc(alias = "Pipe(duplex=False)")]
@@ -83,6 +107,19 @@ impl Pipe {
     }
 
     /// Starts to make a pipe with a codec or a capacity of one's own.
+    ///
+    /// # Examples
+    ///
+    /// Room for large messages, so that they need not stream through:
+    ///
+    /// ```
+    /// use multiproc::Pipe;
+    ///
+    /// let (mut here, mut there) = Pipe::builder().capacity(1 << 20).simplex::<String>()?;
+    /// here.try_send("x".repeat(500_000))?;
+    /// assert_eq!(there.recv()?.len(), 500_000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn builder() -> PipeBuilder<Serde> {
         PipeBuilder {
             bytes: BYTES_DEFAULT,
@@ -127,11 +164,46 @@ impl<C> Clone for PipeBuilder<C> {
 
 impl<C> PipeBuilder<C> {
     /// Messages are plain values ([`bytemuck::Pod`]), copied bit for bit into fixed slots.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Pipe;
+    ///
+    /// let (mut here, mut there) = Pipe::builder().plain().simplex::<[f32; 3]>()?;
+    /// here.send([0.0, 0.5, 1.0])?;
+    /// assert_eq!(there.recv()?, [0.0, 0.5, 1.0]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn plain(self) -> PipeBuilder<Plain> {
         self.codec()
     }
 
     /// Messages are encoded by `D`.
+    ///
+    /// # Examples
+    ///
+    /// For a peer that reads JSON, with `Json` as under [`Framed`](crate::Framed):
+    ///
+    /// ```
+    /// use multiproc::Pipe;
+    /// # use multiproc::{Codec, CodecError, Framed};
+    /// # struct Json;
+    /// # impl Framed for Json {}
+    /// # impl<T: serde::Serialize + serde::de::DeserializeOwned> Codec<T> for Json {
+    /// #     fn encode(value: &T, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
+    /// #         Ok(serde_json::to_writer(bytes, value)?)
+    /// #     }
+    /// #     fn decode(bytes: &[u8]) -> Result<T, CodecError> {
+    /// #         Ok(serde_json::from_slice(bytes)?)
+    /// #     }
+    /// # }
+    ///
+    /// let (mut here, mut there) = Pipe::builder().codec::<Json>().simplex::<Vec<u64>>()?;
+    /// here.send(vec![1, 2, 3])?;
+    /// assert_eq!(there.recv_bytes()?, b"[1,2,3]");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn codec<D>(self) -> PipeBuilder<D> {
         let Self { bytes, slots, is_fenced, is_apart, .. } = self;
         PipeBuilder { bytes, slots, is_fenced, is_apart, codec: PhantomData }
@@ -140,12 +212,40 @@ impl<C> PipeBuilder<C> {
     /// How many bytes of framed messages fit each way: 256 to 2^30, rounded up to a power of two.
     /// Longer messages stream through. Half of it is the most that fits in one frame, for
     /// [`reserve`](Connection::reserve) and the `try_` verbs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::{ErrorKind, Pipe};
+    ///
+    /// let (mut here, mut there) = Pipe::builder().capacity(4096).simplex::<String>()?;
+    /// // Half of it is the most that goes without waiting.
+    /// let error = here.try_send("x".repeat(3000)).unwrap_err();
+    /// assert_eq!(error.error().unwrap().kind(), ErrorKind::Limit);
+    /// // Any length streams through, while somebody reads.
+    /// let sending = std::thread::spawn(move || here.send("x".repeat(100_000)));
+    /// assert_eq!(there.recv()?.len(), 100_000);
+    /// sending.join().unwrap()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn capacity(mut self, bytes: usize) -> Self {
         self.bytes = bytes as u64;
         self
     }
 
     /// How many plain values fit each way, exactly: 1 to 2^30.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Pipe;
+    ///
+    /// let (mut here, _there) = Pipe::builder().plain().slots(2).simplex::<u64>()?;
+    /// here.try_send(1)?;
+    /// here.try_send(2)?;
+    /// assert!(here.try_send(3).unwrap_err().is_full());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn slots(mut self, count: usize) -> Self {
         self.slots = Some(count as u64);
         self
@@ -153,6 +253,17 @@ impl<C> PipeBuilder<C> {
 
     /// Makes every publication fence for itself, as where `membarrier` is denied. Slower; chosen
     /// without being asked where it is needed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Pipe;
+    ///
+    /// let (mut here, mut there) = Pipe::builder().fenced(true).simplex::<u64>()?;
+    /// here.send(7)?;
+    /// assert_eq!(there.recv()?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn fenced(mut self, is_fenced: bool) -> Self {
         self.is_fenced = is_fenced;
         self
@@ -165,6 +276,20 @@ impl<C> PipeBuilder<C> {
     }
 
     /// Makes a pipe on which both ends send and receive. See [`Pipe::duplex`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::{ErrorKind, Pipe};
+    ///
+    /// let (mut here, mut there) = Pipe::builder().plain().slots(4).duplex::<u32, i64>()?;
+    /// there.send(-7)?;
+    /// assert_eq!(here.recv()?, -7);
+    ///
+    /// let error = Pipe::builder().capacity(1).duplex::<u32, i64>().unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Limit);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// If shared memory or file descriptors have run out, or a capacity is out of its range.
@@ -191,6 +316,18 @@ impl<C> PipeBuilder<C> {
     }
 
     /// Makes a pipe that goes one way. See [`Pipe::simplex`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Pipe;
+    ///
+    /// let (mut sender, mut receiver) = Pipe::builder().plain().simplex::<u8>()?;
+    /// sender.send_batch(&mut b"hello".to_vec())?;
+    /// drop(sender);
+    /// assert_eq!(receiver.iter().collect::<Vec<_>>(), b"hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// If shared memory or file descriptors have run out, or a capacity is out of its range.
