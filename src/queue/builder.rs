@@ -96,6 +96,17 @@ impl QueueBuilder {
 
 impl<C> QueueBuilder<C> {
     /// Messages are encoded by `D`: [`Serde`], [`Plain`](crate::Plain) or your own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::{Plain, Queue};
+    ///
+    /// let mut points = Queue::builder().codec::<Plain>().bounded::<[f32; 2]>(10)?;
+    /// points.send([0.5, 1.5])?;
+    /// assert_eq!(points.recv()?, [0.5, 1.5]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn codec<D>(self) -> QueueBuilder<D> {
         let Self { handles, inline, memory, redelivers, counts_tasks, is_fenced, .. } = self;
         QueueBuilder {
@@ -112,6 +123,19 @@ impl<C> QueueBuilder<C> {
     /// How many handles there can be at once, in all processes and on their way to one: 1 to
     /// [`HANDLES_MAX`](QueueBuilder::HANDLES_MAX), 64 unless told otherwise. Each has the memory of
     /// one message.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::{ErrorKind, Queue};
+    ///
+    /// let queue = Queue::builder().handles(2).bounded::<u64>(10)?;
+    /// let other = queue.try_clone()?;
+    /// assert_eq!(queue.try_clone().unwrap_err().kind(), ErrorKind::Limit);
+    /// drop(other);
+    /// assert!(queue.try_clone().is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn handles(mut self, count: usize) -> Self {
         self.handles = count;
         self
@@ -120,6 +144,19 @@ impl<C> QueueBuilder<C> {
     /// How many bytes of a framed message lie in the ring itself, at most
     /// [`INLINE_MAX`](QueueBuilder::INLINE_MAX). Longer ones are stored beside it, which costs some
     /// 100 ns and whole pages.
+    ///
+    /// # Examples
+    ///
+    /// For reports of about 2 kB, none of which need be stored beside the ring:
+    ///
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let mut reports = Queue::builder().inline_bytes(2048).bounded::<String>(10)?;
+    /// reports.send("x".repeat(2000))?;
+    /// assert_eq!(reports.recv()?.len(), 2000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn inline_bytes(mut self, bytes: usize) -> Self {
         self.inline = Some(bytes);
         self
@@ -131,6 +168,19 @@ impl<C> QueueBuilder<C> {
     /// full queue.
     ///
     /// What a queue has grown by stays its own, empty, so leave room beside it for long messages.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let mut queue = Queue::builder().memory(1 << 20).bounded::<String>(10)?;
+    /// queue.try_send("x".repeat(600_000))?;
+    /// // There are free places, but there is no memory for another one so long.
+    /// assert!(queue.try_send("x".repeat(600_000)).unwrap_err().is_full());
+    /// queue.try_send("short".to_owned())?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn memory(mut self, bytes: usize) -> Self {
         self.memory = bytes;
         self
@@ -138,6 +188,24 @@ impl<C> QueueBuilder<C> {
 
     /// Delivers to another receiver what a process had in its hands when it died, rather than
     /// counting it as lost. See [`Queue::recv_guard`] for how long that is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::{Process, Queue};
+    ///
+    /// fn crash(mut jobs: Queue<String>) {
+    ///     let _job = jobs.recv_guard().unwrap();
+    ///     std::process::exit(1);
+    /// }
+    ///
+    /// let mut jobs = Queue::builder().redeliver(true).bounded(10)?;
+    /// jobs.send("sweep".to_owned())?;
+    /// Process::spawn(crash, jobs.clone())?.join().unwrap_err();
+    /// assert_eq!(jobs.recv()?, "sweep");
+    /// assert_eq!(jobs.stats().redelivered, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn redeliver(mut self, does: bool) -> Self {
         self.redelivers = does;
         self
@@ -145,6 +213,19 @@ impl<C> QueueBuilder<C> {
 
     /// Lets receivers say when they are done with a message, and others wait for that. See
     /// [`Queue::task_done`] and [`Queue::join`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let mut tasks = Queue::builder().joinable(true).bounded::<u32>(10)?;
+    /// tasks.send(7)?;
+    /// assert_eq!(tasks.recv()?, 7);
+    /// tasks.task_done()?;
+    /// tasks.join()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[doc(alias = "JoinableQueue")]
     pub fn joinable(mut self, is: bool) -> Self {
         self.counts_tasks = is;
@@ -153,12 +234,37 @@ impl<C> QueueBuilder<C> {
 
     /// Makes every publication of this process fence for itself, as where `membarrier` is denied.
     /// Slower; chosen without being asked where it is needed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let mut queue = Queue::builder().fenced(true).bounded::<u64>(10)?;
+    /// queue.send(7)?;
+    /// assert_eq!(queue.recv()?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn fenced(mut self, is_fenced: bool) -> Self {
         self.is_fenced = is_fenced;
         self
     }
 
     /// Makes a queue for `capacity` messages. See [`Queue::bounded`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::{ErrorKind, Queue};
+    ///
+    /// let mut queue = Queue::builder().handles(8).bounded::<String>(1)?;
+    /// queue.send("hello".to_owned())?;
+    /// assert!(queue.is_full());
+    ///
+    /// let error = Queue::builder().bounded::<String>(0).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Limit);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// If a number is out of its range, or shared memory has run out.
@@ -171,6 +277,17 @@ impl<C> QueueBuilder<C> {
 
     /// Makes a queue that grows. See [`Queue::unbounded`].
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::{Plain, Queue};
+    ///
+    /// let mut numbers = Queue::builder().codec::<Plain>().unbounded::<u64>()?;
+    /// numbers.send_batch(&mut (0..10_000).collect())?;
+    /// assert_eq!(numbers.iter().take(10_000).sum::<u64>(), 49_995_000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// If a number is out of its range, or shared memory has run out.
     pub fn unbounded<T>(self) -> Result<Queue<T, C>>
@@ -181,6 +298,18 @@ impl<C> QueueBuilder<C> {
     }
 
     /// Makes a queue for `capacity` messages, as its two ends. See [`Queue::channel`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::{Plain, Queue};
+    ///
+    /// let (mut sender, mut receiver) = Queue::builder().codec::<Plain>().channel::<u64>(10)?;
+    /// sender.send_batch(&mut vec![1, 2, 3])?;
+    /// drop(sender);
+    /// assert_eq!(receiver.iter().sum::<u64>(), 6);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`bounded`](Self::bounded).

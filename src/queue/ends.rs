@@ -22,23 +22,96 @@ mod sealed {
 use sealed::Sealed;
 
 /// Which ends of a queue a handle has: [`Both`], [`Sending`] or [`Receiving`].
+///
+/// # Examples
+/// A function for handles of all three kinds:
+/// ```
+/// use multiproc::{End, Queue, Serde};
+///
+/// fn load<E: End>(jobs: &Queue<String, Serde, E>) -> Option<f64> {
+///     Some(jobs.len() as f64 / jobs.capacity()? as f64)
+/// }
+///
+/// let (mut sender, receiver) = Queue::channel(4)?;
+/// sender.send("sweep".to_owned())?;
+/// assert_eq!((load(&sender), load(&receiver)), (Some(0.25), Some(0.25)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait End: Sealed {}
 
 /// Handles that can send.
+///
+/// # Examples
+/// ```
+/// use multiproc::{CanSend, Queue, Serde};
+///
+/// fn log<E: CanSend>(lines: &mut Queue<String, Serde, E>, line: &str) {
+///     // Rather lose a line than wait.
+///     let _ = lines.try_send(line.to_owned());
+/// }
+///
+/// let mut both = Queue::bounded(4)?;
+/// let mut sender = both.sender()?;
+/// log(&mut both, "started");
+/// log(&mut sender, "ready");
+/// assert_eq!(both.len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait CanSend: End {}
 
 /// Handles that can receive.
+///
+/// # Examples
+/// ```
+/// use multiproc::{CanReceive, Queue, Serde};
+///
+/// fn newest<E: CanReceive>(readings: &mut Queue<f64, Serde, E>) -> Option<f64> {
+///     readings.drain().last()
+/// }
+///
+/// let (mut sender, mut receiver) = Queue::channel(4)?;
+/// assert_eq!(newest(&mut receiver), None);
+/// sender.send_batch(&mut vec![0.5, 1.5])?;
+/// assert_eq!(newest(&mut receiver), Some(1.5));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait CanReceive: End {}
 
 /// Both ends: a [`Queue`](crate::Queue).
+///
+/// # Examples
+/// ```
+/// use multiproc::{Both, Queue, Serde};
+///
+/// let mut queue: Queue<u64, Serde, Both> = Queue::bounded(4)?;
+/// queue.send(7)?;
+/// assert_eq!(queue.recv()?, 7);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub enum Both {}
 
 /// The sending end alone: a [`Sender`](crate::Sender).
+///
+/// # Examples
+/// What has only this end cannot receive:
+/// ```compile_fail,E0599
+/// let (mut sender, _receiver) = multiproc::Queue::<u64>::channel(4)?;
+/// sender.recv();
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub enum Sending {}
 
 /// The receiving end alone: a [`Receiver`](crate::Receiver).
+///
+/// # Examples
+/// What has only this end cannot send:
+/// ```compile_fail,E0599
+/// let (_sender, mut receiver) = multiproc::Queue::<u64>::channel(4)?;
+/// receiver.send(7);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub enum Receiving {}
 

@@ -23,6 +23,17 @@ impl<T, C: Codec<T> + Framed, E: CanSend> Queue<T, C, E> {
     ///
     /// They must be received as bytes: they are not those of a `T`.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let mut queue: Queue<()> = Queue::bounded(3)?;
+    /// queue.send_bytes(b"hello")?;
+    /// assert_eq!(queue.recv_guard()?.bytes(), b"hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`send`](Queue::send).
     pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), SendError<()>> {
@@ -91,6 +102,19 @@ impl<T: Pod, E: CanSend> Queue<T, Plain, E> {
 }
 
 /// Room for a message that is being written. Dropped, it sends nothing.
+///
+/// # Examples
+///
+/// ```
+/// use multiproc::Queue;
+///
+/// let mut queue: Queue<()> = Queue::bounded(3)?;
+/// let mut message = queue.reserve(5)?;
+/// message.copy_from_slice(b"hello");
+/// drop(message);
+/// assert!(queue.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "nothing is sent before `send`"]
 pub struct QueueSlot<'a, T, C> {
     port: &'a mut Port<T, C>,
@@ -99,6 +123,18 @@ pub struct QueueSlot<'a, T, C> {
 
 impl<T, C: Codec<T>> QueueSlot<'_, T, C> {
     /// Sends it, waiting while the queue is full.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let (mut sender, receiver) = Queue::<()>::channel(3)?;
+    /// let message = sender.reserve(5)?;
+    /// drop(receiver);
+    /// assert!(message.send().unwrap_err().is_disconnected());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// If the queue is closed, or nobody can receive from it any more.
@@ -163,6 +199,21 @@ impl<T, C: Codec<T>, E: CanReceive> Queue<T, C, E> {
     /// The message is this handle's, and in its hands, until the guard is dropped: should the
     /// process die before that, it is lost and counted, or delivered again.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let mut queue = Queue::bounded(3)?;
+    /// queue.send("hello".to_owned())?;
+    /// let message = queue.recv_guard()?;
+    /// assert_eq!(message.get()?, "hello");
+    /// // Should this process be killed here, the message can be delivered to another one.
+    /// drop(message);
+    /// assert_eq!(queue.stats().received, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`recv`](Queue::recv).
     pub fn recv_guard(&mut self) -> Result<Received<'_, T, C>, RecvError> {
@@ -171,6 +222,18 @@ impl<T, C: Codec<T>, E: CanReceive> Queue<T, C, E> {
 
     /// As [`recv_guard`](Self::recv_guard), if there is a message now.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let mut queue = Queue::bounded(3)?;
+    /// assert!(queue.try_recv_guard().unwrap_err().is_empty());
+    /// queue.send("hello".to_owned())?;
+    /// assert_eq!(queue.try_recv_guard()?.get()?, "hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`try_recv`](Queue::try_recv).
     pub fn try_recv_guard(&mut self) -> Result<Received<'_, T, C>, RecvError> {
@@ -178,6 +241,20 @@ impl<T, C: Codec<T>, E: CanReceive> Queue<T, C, E> {
     }
 
     /// As [`recv_guard`](Self::recv_guard), waiting at most `timeout`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use multiproc::Queue;
+    ///
+    /// let mut queue: Queue<String> = Queue::bounded(3)?;
+    /// assert!(queue.recv_guard_timeout(Duration::from_millis(1)).unwrap_err().is_timeout());
+    /// queue.close();
+    /// assert!(queue.recv_guard_timeout(Duration::MAX).unwrap_err().is_disconnected());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`recv_timeout`](Queue::recv_timeout).
@@ -212,6 +289,20 @@ impl<T, C: Codec<T>, E: CanReceive> Queue<T, C, E> {
 }
 
 /// A message that was received and lies where it was written. Dropped, it is done with.
+///
+/// # Examples
+///
+/// A plain message is seen where it lies, without being copied:
+///
+/// ```
+/// use multiproc::{Plain, Queue};
+///
+/// let mut frames = Queue::builder().codec::<Plain>().bounded::<[u8; 4096]>(3)?;
+/// frames.send([7; 4096])?;
+/// let frame = frames.recv_guard()?;
+/// assert!(frame.iter().all(|pixel| *pixel == 7));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "dropped, the message is gone"]
 pub struct Received<'a, T, C> {
     port: &'a mut Port<T, C>,
@@ -223,12 +314,39 @@ impl<T, C: Codec<T>> Received<'_, T, C> {
     ///
     /// A sender that goes on writing to what it has sent can change them meanwhile; no sender of
     /// this crate does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let mut queue = Queue::bounded(3)?;
+    /// queue.send(300_u64)?;
+    /// // As its codec has encoded it.
+    /// assert_eq!(queue.recv_guard()?.bytes(), [0xac, 0x02]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         self.body.bytes()
     }
 
     /// The message, decoded.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::{ErrorKind, Queue};
+    ///
+    /// let mut words: Queue<String> = Queue::bounded(3)?;
+    /// words.send("hello".to_owned())?;
+    /// assert_eq!(words.recv_guard()?.get()?, "hello");
+    ///
+    /// words.send_bytes(b"\x01\xff")?;
+    /// let error = words.recv_guard()?.get().unwrap_err();
+    /// assert_eq!(error.error().unwrap().kind(), ErrorKind::Codec);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// If its bytes are not those of a `T`.

@@ -13,6 +13,18 @@ use super::port::Port;
 use super::queue::Queue;
 
 /// What has become of the messages of a queue so far. Exact while nobody acts.
+///
+/// # Examples
+/// ```
+/// use multiproc::Queue;
+///
+/// let mut queue = Queue::bounded(10)?;
+/// queue.send_batch(&mut vec![1, 2, 3])?;
+/// queue.recv()?;
+/// let stats = queue.stats();
+/// assert_eq!((stats.sent, stats.received, stats.in_flight), (3, 1, 2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct QueueStats {
@@ -29,6 +41,19 @@ pub struct QueueStats {
 }
 
 /// A queue as it is now, for people who look.
+///
+/// # Examples
+/// ```
+/// use multiproc::Queue;
+///
+/// let mut queue = Queue::bounded(10)?;
+/// queue.send(7)?;
+/// queue.close();
+/// let info = queue.info();
+/// assert_eq!((info.depth, info.capacity), (1, Some(10)));
+/// assert!(info.is_closed);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct QueueInfo {
@@ -45,6 +70,18 @@ pub struct QueueInfo {
 }
 
 /// One handle of a queue.
+///
+/// # Examples
+/// ```
+/// use multiproc::Queue;
+///
+/// let (sender, receiver) = Queue::<u64>::channel(10)?;
+/// let handles = sender.info().handles;
+/// assert!(handles.iter().all(|handle| handle.pid == std::process::id()));
+/// assert_eq!(handles.iter().filter(|handle| handle.sends).count(), 1);
+/// # drop(receiver);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct HandleInfo {
@@ -66,12 +103,45 @@ pub struct HandleInfo {
 
 impl<T, C, E: End> Queue<T, C, E> {
     /// What has become of the messages so far. Zeros of a queue that is damaged.
+    ///
+    /// # Examples
+    /// What a process that died had in its hands is counted:
+    /// ```
+    /// use multiproc::{Process, Queue};
+    ///
+    /// fn crash(mut jobs: Queue<String>) {
+    ///     let _job = jobs.recv_guard().unwrap();
+    ///     std::process::exit(1);
+    /// }
+    ///
+    /// let mut jobs = Queue::bounded(10)?;
+    /// jobs.send_batch(&mut vec!["sweep".to_owned(), "mop".to_owned()])?;
+    /// Process::spawn(crash, jobs.clone())?.join().unwrap_err();
+    /// assert_eq!(jobs.recv()?, "mop");
+    /// assert_eq!((jobs.stats().received, jobs.stats().lost), (1, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn stats(&self) -> QueueStats {
         self.port.as_ref().map(Port::stats).unwrap_or_default()
     }
 
     /// The queue as it is now: depth, ends, who sleeps and who holds what.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let mut jobs = Queue::bounded(10)?;
+    /// let mut other = jobs.clone();
+    /// jobs.send("sweep".to_owned())?;
+    /// let job = jobs.recv_guard()?;
+    /// let busy = other.info().handles.into_iter().filter(|handle| handle.holds_message);
+    /// assert_eq!(busy.map(|handle| handle.pid).collect::<Vec<_>>(), [std::process::id()]);
+    /// # drop(job);
+    /// # other.try_recv().unwrap_err();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn info(&self) -> QueueInfo {
         let port = self.port.as_ref();

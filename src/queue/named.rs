@@ -49,6 +49,20 @@ where
     /// Opens a queue of this name, or makes it if nothing has the name: of several programs that do
     /// so at once, all have the same one. One that is there is as it was made.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Name, Queue};
+    ///
+    /// let name = Name::new(&format!("queue-either-{}", std::process::id()))?;
+    /// let mut one: Queue<String> = Queue::open_or_create(&name, 100)?;
+    /// // In another program, which may as well be the first:
+    /// let mut other: Queue<String> = Queue::open_or_create(&name, 100)?;
+    /// one.send("hello".to_owned())?;
+    /// assert_eq!(other.recv()?, "hello");
+    /// name.unlink()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`open`](Self::open) and [`create`](Self::create).
     pub fn open_or_create(name: impl ToName, capacity: impl Into<Option<usize>>) -> Result<Self> {
@@ -59,6 +73,22 @@ where
 impl<T, C: Codec<T>, E: End> Queue<T, C, E> {
     /// Opens a queue that some program has made under this name: both ends, or one of them, as the
     /// type of the handle says.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{ErrorKind, Name, Queue, Sender};
+    ///
+    /// let name = Name::new(&format!("queue-open-{}", std::process::id()))?;
+    /// assert_eq!(Queue::<u64>::open(&name).unwrap_err().kind(), ErrorKind::NotFound);
+    /// let mut numbers: Queue<u64> = Queue::create(&name, 100)?;
+    /// let mut sender: Sender<u64> = Queue::open(&name)?;
+    /// sender.send(7)?;
+    /// assert_eq!(numbers.recv()?, 7);
+    /// // They are no strings.
+    /// assert_eq!(Queue::<String>::open(&name).unwrap_err().kind(), ErrorKind::Mismatch);
+    /// name.unlink()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) if nothing has the name,
@@ -72,6 +102,19 @@ impl<T, C: Codec<T>, E: End> Queue<T, C, E> {
 
 impl<C> QueueBuilder<C> {
     /// Makes a queue that other programs find by its name. See [`Queue::create`].
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Name, Plain, Queue};
+    ///
+    /// let name = Name::new(&format!("queue-built-{}", std::process::id()))?;
+    /// let builder = Queue::builder().codec::<Plain>().joinable(true);
+    /// let mut numbers: Queue<u64, Plain> = builder.create(&name, 100)?;
+    /// numbers.send(7)?;
+    /// assert_eq!(Queue::<u64, Plain>::open(&name)?.recv()?, 7);
+    /// name.unlink()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Queue::create`].
@@ -88,6 +131,20 @@ impl<C> QueueBuilder<C> {
 
     /// Opens a queue of this name, or makes it if nothing has the name. See
     /// [`Queue::open_or_create`].
+    ///
+    /// # Examples
+    /// A queue that is there is as it was made:
+    /// ```
+    /// use multiproc::{Name, Queue};
+    ///
+    /// let name = Name::new(&format!("queue-either-built-{}", std::process::id()))?;
+    /// let first: Queue<u64> = Queue::builder().handles(8).open_or_create(&name, 100)?;
+    /// let second: Queue<u64> = Queue::builder().open_or_create(&name, 200)?;
+    /// assert_eq!(second.capacity(), Some(100));
+    /// name.unlink()?;
+    /// # drop(first);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Queue::open_or_create`].

@@ -58,10 +58,47 @@ pub struct Queue<T, C = Serde, E: End = Both> {
 
 /// The sending end of a queue. When the last one is dropped, or its process dies, receivers hear of
 /// it once they have received everything.
+///
+/// # Examples
+///
+/// ```
+/// use multiproc::{Process, Queue, Sender};
+///
+/// fn count(mut numbers: Sender<u64>) {
+///     for number in 0..4 {
+///         numbers.send(number).unwrap();
+///     }
+/// }
+///
+/// let (sender, mut numbers) = Queue::channel(10)?;
+/// let counters = [Process::spawn(count, sender.clone())?, Process::spawn(count, sender)?];
+/// // Until both are done.
+/// assert_eq!(numbers.iter().sum::<u64>(), 12);
+/// # for counter in counters { counter.join()?; }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub type Sender<T, C = Serde> = Queue<T, C, Sending>;
 
 /// The receiving end of a queue. When the last one is dropped, or its process dies, senders hear of
 /// it.
+///
+/// # Examples
+///
+/// ```
+/// use multiproc::{Process, Queue, Receiver};
+///
+/// fn sum(mut numbers: Receiver<u64>) -> u64 {
+///     numbers.iter().sum()
+/// }
+///
+/// let (mut sender, numbers) = Queue::channel(10)?;
+/// let workers = [Process::spawn(sum, numbers.clone())?, Process::spawn(sum, numbers)?];
+/// sender.send_batch(&mut (0..100).collect())?;
+/// drop(sender);
+/// let [one, other] = workers;
+/// assert_eq!(one.join()? + other.join()?, 4950);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub type Receiver<T, C = Serde> = Queue<T, C, Receiving>;
 
 impl<T> Queue<T>
@@ -72,6 +109,18 @@ where
     ///
     /// See [`Queue::builder`] for everything else that can be chosen.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let mut queue = Queue::bounded(2)?;
+    /// queue.send("one".to_owned())?;
+    /// queue.send("two".to_owned())?;
+    /// assert!(queue.try_send("three".to_owned()).unwrap_err().is_full());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// If the capacity is out of its range, or shared memory has run out.
     pub fn bounded(capacity: usize) -> Result<Self> {
@@ -81,6 +130,18 @@ where
     /// Makes a queue that grows until memory ends, and gives memory back when it is drained.
     ///
     /// How far it may grow can be [limited](QueueBuilder::memory).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let mut queue = Queue::unbounded()?;
+    /// queue.send_batch(&mut (0..10_000_u32).collect())?;
+    /// assert_eq!((queue.len(), queue.capacity()), (10_000, None));
+    /// assert_eq!(queue.recv()?, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// If shared memory has run out.
@@ -112,6 +173,18 @@ where
 
 impl Queue<()> {
     /// Chooses how a queue is made.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let mut tasks = Queue::builder().joinable(true).redeliver(true).unbounded()?;
+    /// tasks.send("sweep".to_owned())?;
+    /// assert_eq!(tasks.recv()?, "sweep");
+    /// tasks.task_done()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn builder() -> QueueBuilder {
         QueueBuilder::new()
     }
@@ -122,6 +195,23 @@ impl<T, C: Codec<T>, E: CanSend> Queue<T, C, E> {
     ///
     /// It is in the queue when this returns, and will be received even if this process dies at the
     /// next instruction.
+    ///
+    /// # Examples
+    ///
+    /// What cannot be sent any more comes back:
+    ///
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let mut queue = Queue::bounded(10)?;
+    /// queue.send("first".to_owned())?;
+    /// queue.close();
+    /// let error = queue.send("second".to_owned()).unwrap_err();
+    /// assert!(error.is_disconnected());
+    /// assert_eq!(error.into_inner(), "second");
+    /// assert_eq!(queue.recv()?, "first");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// The value comes back if the queue is closed, nobody can receive from it any more, the value
@@ -134,6 +224,19 @@ impl<T, C: Codec<T>, E: CanSend> Queue<T, C, E> {
 
     /// Sends a message if there is room for it now.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let mut queue = Queue::bounded(1)?;
+    /// queue.try_send(1)?;
+    /// let error = queue.try_send(2).unwrap_err();
+    /// assert!(error.is_full());
+    /// assert_eq!(error.into_inner(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`send`](Self::send); [`is_full`](SendError::is_full) if there is no room.
     #[doc(alias = "put_nowait")]
@@ -144,6 +247,22 @@ impl<T, C: Codec<T>, E: CanSend> Queue<T, C, E> {
 
     /// Sends a message, waiting at most `timeout` for room.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use multiproc::Queue;
+    ///
+    /// let mut queue = Queue::bounded(1)?;
+    /// queue.send(1)?;
+    /// let error = queue.send_timeout(2, Duration::from_millis(1)).unwrap_err();
+    /// assert!(error.is_timeout());
+    /// assert_eq!(queue.recv()?, 1);
+    /// queue.send(error.into_inner())?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`send`](Self::send); [`is_timeout`](SendError::is_timeout) if there was no room in time.
     pub fn send_timeout(&mut self, value: T, timeout: Duration) -> Result<(), SendError<T>> {
@@ -153,6 +272,23 @@ impl<T, C: Codec<T>, E: CanSend> Queue<T, C, E> {
     /// Sends all of `batch` in order, waiting while the queue is full, and leaves it empty.
     ///
     /// Messages of others may come in between.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let mut queue = Queue::bounded(10)?;
+    /// let mut batch = vec![1, 2, 3];
+    /// queue.send_batch(&mut batch)?;
+    /// assert!(batch.is_empty());
+    ///
+    /// queue.close();
+    /// batch.extend([4, 5]);
+    /// assert!(queue.send_batch(&mut batch).unwrap_err().is_disconnected());
+    /// assert_eq!(batch, [4, 5]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`send`](Self::send). What was not sent is still in `batch`, the first of it in front.
@@ -181,6 +317,21 @@ impl<T, C: Codec<T>, E: CanSend> Queue<T, C, E> {
 impl<T, C: Codec<T>, E: CanReceive> Queue<T, C, E> {
     /// Receives the oldest message, waiting until there is one.
     ///
+    /// # Examples
+    ///
+    /// What was sent before the last sender was dropped is still received:
+    ///
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let (mut sender, mut receiver) = Queue::channel(10)?;
+    /// sender.send(7)?;
+    /// drop(sender);
+    /// assert_eq!(receiver.recv()?, 7);
+    /// assert!(receiver.recv().unwrap_err().is_disconnected());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`is_disconnected`](RecvError::is_disconnected) when everything was received and the queue
     /// is closed, or nobody can send to it any more. An error of another kind if the bytes are not
@@ -193,6 +344,18 @@ impl<T, C: Codec<T>, E: CanReceive> Queue<T, C, E> {
 
     /// Receives the oldest message if there is one now.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let mut queue = Queue::bounded(10)?;
+    /// assert!(queue.try_recv().unwrap_err().is_empty());
+    /// queue.send(7)?;
+    /// assert_eq!(queue.try_recv()?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`recv`](Self::recv); [`is_empty`](RecvError::is_empty) if there is none.
     #[doc(alias = "get_nowait")]
@@ -202,6 +365,20 @@ impl<T, C: Codec<T>, E: CanReceive> Queue<T, C, E> {
     }
 
     /// Receives the oldest message, waiting at most `timeout` for one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use multiproc::Queue;
+    ///
+    /// let mut queue = Queue::bounded(10)?;
+    /// assert!(queue.recv_timeout(Duration::from_millis(1)).unwrap_err().is_timeout());
+    /// queue.send(7)?;
+    /// assert_eq!(queue.recv_timeout(Duration::from_millis(1))?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`recv`](Self::recv); [`is_timeout`](RecvError::is_timeout) if none came in time.
@@ -214,6 +391,20 @@ impl<T, C: Codec<T>, E: CanReceive> Queue<T, C, E> {
     /// Waits for the first, and takes with it what is there by then. If `most` is 0, there is
     /// nothing to wait for.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let mut queue = Queue::bounded(10)?;
+    /// queue.send_batch(&mut vec![1, 2, 3])?;
+    /// let mut batch = Vec::new();
+    /// assert_eq!(queue.recv_batch(&mut batch, 2)?, 2);
+    /// assert_eq!(queue.recv_batch(&mut batch, 2)?, 1);
+    /// assert_eq!(batch, [1, 2, 3]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`recv`](Self::recv), if there is not even one. An error behind the first message is
     /// reported by the next call.
@@ -224,11 +415,37 @@ impl<T, C: Codec<T>, E: CanReceive> Queue<T, C, E> {
     }
 
     /// Iterates over the messages until the end, or until something else goes wrong.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let mut queue = Queue::bounded(10)?;
+    /// queue.send_batch(&mut vec![1, 2, 3])?;
+    /// queue.close();
+    /// assert_eq!(queue.iter().collect::<Vec<_>>(), [1, 2, 3]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn iter(&mut self) -> QueueIter<'_, T, C, E> {
         QueueIter { queue: self, is_waiting: true }
     }
 
     /// Iterates over the messages that are there now, without waiting for others.
+    ///
+    /// # Examples
+    ///
+    /// The queue is open, and yet this ends:
+    ///
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let mut queue = Queue::bounded(10)?;
+    /// queue.send_batch(&mut vec![1, 2, 3])?;
+    /// assert_eq!(queue.drain().collect::<Vec<_>>(), [1, 2, 3]);
+    /// queue.send(4)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn drain(&mut self) -> QueueIter<'_, T, C, E> {
         QueueIter { queue: self, is_waiting: false }
     }
@@ -264,6 +481,19 @@ impl<T, C, E: End> Queue<T, C, E> {
 
     /// Another handle of the same queue, with the same ends.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::{ErrorKind, Queue};
+    ///
+    /// let mut queue = Queue::builder().handles(2).bounded(10)?;
+    /// let mut other = queue.try_clone()?;
+    /// queue.send(7)?;
+    /// assert_eq!(other.recv()?, 7);
+    /// assert_eq!(queue.try_clone().unwrap_err().kind(), ErrorKind::Limit);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// If the queue has as many handles as it was made for ([`QueueBuilder::handles`]).
     pub fn try_clone(&self) -> Result<Self> {
@@ -276,6 +506,21 @@ impl<T, C, E: End> Queue<T, C, E> {
     ///
     /// A [`send`](Queue::send) that happens at the same time is done, and its message received, or
     /// fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let mut queue = Queue::bounded(10)?;
+    /// let mut other = queue.clone();
+    /// queue.send(7)?;
+    /// queue.close();
+    /// assert!(other.send(8).unwrap_err().is_disconnected());
+    /// assert_eq!(other.recv()?, 7);
+    /// assert!(other.recv().unwrap_err().is_disconnected());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn close(&self) {
         if let Some(port) = &self.port {
             port.close();
@@ -283,6 +528,19 @@ impl<T, C, E: End> Queue<T, C, E> {
     }
 
     /// Whether the queue was closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let queue: Queue<u64> = Queue::bounded(10)?;
+    /// let other = queue.clone();
+    /// assert!(!other.is_closed());
+    /// queue.close();
+    /// assert!(other.is_closed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.port.as_ref().is_some_and(|port| port.core.flags() & CLOSED != 0)
@@ -290,6 +548,20 @@ impl<T, C, E: End> Queue<T, C, E> {
 
     /// How many messages wait in the queue. Exact while nobody else sends or receives; 0 of a queue
     /// that is damaged. What is in somebody's hands is not among them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let mut queue = Queue::bounded(10)?;
+    /// queue.send_batch(&mut vec!["one".to_owned(), "two".to_owned()])?;
+    /// assert_eq!(queue.len(), 2);
+    /// let message = queue.recv_guard()?;
+    /// # drop(message);
+    /// assert_eq!(queue.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[doc(alias = "qsize")]
     #[must_use]
     pub fn len(&self) -> usize {
@@ -297,6 +569,18 @@ impl<T, C, E: End> Queue<T, C, E> {
     }
 
     /// Whether no message waits in the queue, as far as [`len`](Self::len) can tell.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let mut queue = Queue::bounded(10)?;
+    /// assert!(queue.is_empty());
+    /// queue.send(7)?;
+    /// assert!(!queue.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[doc(alias = "empty")]
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -304,6 +588,19 @@ impl<T, C, E: End> Queue<T, C, E> {
     }
 
     /// Whether there is no room for another message, as far as [`len`](Self::len) can tell.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let mut queue = Queue::bounded(2)?;
+    /// queue.send(1)?;
+    /// assert!(!queue.is_full());
+    /// queue.send(2)?;
+    /// assert!(queue.is_full());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[doc(alias = "full")]
     #[must_use]
     pub fn is_full(&self) -> bool {
@@ -311,6 +608,16 @@ impl<T, C, E: End> Queue<T, C, E> {
     }
 
     /// How many messages fit; `None` of a queue that grows.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// assert_eq!(Queue::<u64>::bounded(10)?.capacity(), Some(10));
+    /// assert_eq!(Queue::<u64>::unbounded()?.capacity(), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[doc(alias = "maxsize")]
     #[must_use]
     pub fn capacity(&self) -> Option<usize> {
@@ -322,6 +629,18 @@ impl<T, C, E: End> Queue<T, C, E> {
 impl<T, C, E: CanSend> Queue<T, C, E> {
     /// A sending end of the same queue.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let mut queue = Queue::bounded(10)?;
+    /// let mut sender = queue.sender()?;
+    /// sender.send(7)?;
+    /// assert_eq!(queue.recv()?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`try_clone`](Self::try_clone).
     pub fn sender(&self) -> Result<Sender<T, C>> {
@@ -332,6 +651,20 @@ impl<T, C, E: CanSend> Queue<T, C, E> {
 
 impl<T, C, E: CanReceive> Queue<T, C, E> {
     /// A receiving end of the same queue.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let mut queue = Queue::bounded(10)?;
+    /// let mut receiver = queue.receiver()?;
+    /// queue.send(7)?;
+    /// // It ends when nobody can send any more.
+    /// drop(queue);
+    /// assert_eq!(receiver.iter().collect::<Vec<_>>(), [7]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`try_clone`](Self::try_clone).
@@ -360,6 +693,22 @@ impl<'a, T, C: Codec<T>, E: CanReceive> IntoIterator for &'a mut Queue<T, C, E> 
 }
 
 /// The messages of a queue, one after the other. Made by [`Queue::iter`] and [`Queue::drain`].
+///
+/// # Examples
+///
+/// ```
+/// use multiproc::Queue;
+///
+/// let mut queue = Queue::bounded(10)?;
+/// queue.send_batch(&mut vec![1, 2, 3])?;
+/// queue.close();
+/// let mut sum = 0;
+/// for number in &mut queue {
+///     sum += number;
+/// }
+/// assert_eq!(sum, 6);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is received before `next`"]
 pub struct QueueIter<'a, T, C, E: End> {

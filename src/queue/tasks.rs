@@ -19,6 +19,20 @@ impl<T, C, E: CanReceive> Queue<T, C, E> {
     /// What a handle has not said when it is dropped, or when its process dies, counts as done:
     /// nobody could say it any more.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::{ErrorKind, Queue};
+    ///
+    /// let mut tasks = Queue::builder().joinable(true).bounded(10)?;
+    /// tasks.send("sweep".to_owned())?;
+    /// assert_eq!(tasks.recv()?, "sweep");
+    /// tasks.task_done()?;
+    /// // It had received one only.
+    /// assert_eq!(tasks.task_done().unwrap_err().kind(), ErrorKind::Misuse);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// If this handle is done with all that it has received, or the queue was not made
     /// [`joinable`](crate::QueueBuilder::joinable).
@@ -73,6 +87,24 @@ impl<T, C, E: End> Queue<T, C, E> {
     }
 
     /// Waits as [`join`](Self::join), for `timeout` at most. Whether it is so.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use multiproc::Queue;
+    ///
+    /// let mut tasks = Queue::builder().joinable(true).bounded(10)?;
+    /// tasks.send("sweep".to_owned())?;
+    /// let task = tasks.recv()?;
+    /// // It is received, but not done.
+    /// assert!(!tasks.join_timeout(Duration::from_millis(1))?);
+    /// tasks.task_done()?;
+    /// assert!(tasks.join_timeout(Duration::from_millis(1))?);
+    /// # drop(task);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`join`](Self::join).
