@@ -7,6 +7,20 @@ use super::{Error, ErrorKind};
 /// Why a party did not get past a barrier.
 ///
 /// A barrier that is broken stays so until it is `reset`.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+///
+/// use multiproc::{Barrier, BarrierError};
+///
+/// let barrier = Barrier::new(2)?;
+/// // The other one does not come, and what it would wait for is over.
+/// let gave_up = barrier.wait_timeout(Duration::from_millis(1));
+/// assert!(matches!(gave_up, Err(BarrierError::TimedOut)));
+/// assert!(matches!(barrier.wait(), Err(BarrierError::Broken)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum BarrierError {
@@ -20,18 +34,51 @@ pub enum BarrierError {
 
 impl BarrierError {
     /// Whether somebody else broke the barrier.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Barrier;
+    ///
+    /// let barrier = Barrier::new(2)?;
+    /// barrier.abort()?;
+    /// assert!(barrier.wait().unwrap_err().is_broken());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn is_broken(&self) -> bool {
         matches!(self, Self::Broken)
     }
 
     /// Whether the others did not come in time, so that this wait broke the barrier.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use multiproc::Barrier;
+    ///
+    /// let barrier = Barrier::new(2)?;
+    /// let error = barrier.wait_timeout(Duration::from_millis(1)).unwrap_err();
+    /// assert!(error.is_timeout());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::TimedOut)
     }
 
     /// The error behind it, if it is none of the above.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Barrier;
+    ///
+    /// let barrier = Barrier::new(2)?;
+    /// barrier.abort()?;
+    /// // Broken, and nothing else.
+    /// assert!(barrier.wait().unwrap_err().error().is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn error(&self) -> Option<&Error> {
         match self {

@@ -12,6 +12,34 @@ use super::{Error, ErrorKind};
 /// others that all is well again.
 ///
 /// `?` turns it into an [`Error`] and frees the lock; the lock stays poisoned.
+///
+/// # Examples
+/// ```
+/// use multiproc::{Lock, LockError, Process};
+///
+/// fn crash(lock: Lock) {
+///     let _guard = lock.lock().unwrap();
+///     std::process::exit(1);
+/// }
+///
+/// let lock = Lock::new()?;
+/// let child = Process::spawn(crash, lock.clone())?;
+/// let its_pid = child.pid();
+/// child.join().unwrap_err();
+/// let guard = match lock.lock() {
+///     Ok(_) => unreachable!("the child has died with it"),
+///     Err(LockError::OwnerDied { guard, pid, .. }) => {
+///         assert_eq!(pid, its_pid);
+///         guard
+///     }
+///     Err(error) => return Err(error.into()),
+/// };
+/// // Put in order what the lock guards, and say so.
+/// lock.clear_poison();
+/// drop(guard);
+/// assert!(lock.lock().is_ok());
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[non_exhaustive]
 pub enum LockError<G> {
     /// The lock is taken, and a process that had it died before it freed it.
@@ -44,6 +72,23 @@ pub enum LockError<G> {
 
 impl<G> LockError<G> {
     /// The guard, or the value, if there is one.
+    ///
+    /// # Examples
+    /// Of a value that may be half changed, and is looked at all the same:
+    /// ```
+    /// use multiproc::{Process, Value};
+    ///
+    /// fn crash(total: Value<u64>) {
+    ///     *total.lock().unwrap() += 1;
+    ///     let _guard = total.lock().unwrap();
+    ///     std::process::exit(1);
+    /// }
+    ///
+    /// let total = Value::new(6u64)?;
+    /// Process::spawn(crash, total.clone())?.join().unwrap_err();
+    /// assert_eq!(total.get().unwrap_err().into_inner(), Some(7));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn into_inner(self) -> Option<G> {
         match self {
@@ -57,6 +102,21 @@ impl<G> LockError<G> {
     /// For those who can go on with what a dead owner left:
     /// `lock.lock().or_else(LockError::recover)`.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Lock, LockError, Process};
+    ///
+    /// fn crash(lock: Lock) {
+    ///     let _guard = lock.lock().unwrap();
+    ///     std::process::exit(1);
+    /// }
+    ///
+    /// let lock = Lock::new()?;
+    /// Process::spawn(crash, lock.clone())?.join().unwrap_err();
+    /// let _guard = lock.lock().or_else(LockError::recover)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// If the lock was not taken.
     pub fn recover(self) -> Result<G, Error> {
@@ -67,30 +127,102 @@ impl<G> LockError<G> {
     }
 
     /// Whether the lock is taken, and an owner before died or panicked.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Lock;
+    ///
+    /// let lock = Lock::new()?;
+    /// let panicked = std::thread::scope(|threads| {
+    ///     let thread = threads.spawn(|| {
+    ///         let _guard = lock.lock().unwrap();
+    ///         panic!("in the middle of something");
+    ///     });
+    ///     thread.join()
+    /// });
+    /// assert!(panicked.is_err());
+    /// assert!(lock.lock().unwrap_err().is_poisoned());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
         matches!(self, Self::OwnerDied { .. } | Self::Panicked { .. })
     }
 
     /// Whether a process died with the lock in its hands.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Lock, Process};
+    ///
+    /// fn crash(lock: Lock) {
+    ///     let _guard = lock.lock().unwrap();
+    ///     std::process::exit(1);
+    /// }
+    ///
+    /// let lock = Lock::new()?;
+    /// Process::spawn(crash, lock.clone())?.join().unwrap_err();
+    /// assert!(lock.lock().unwrap_err().is_owner_dead());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn is_owner_dead(&self) -> bool {
         matches!(self, Self::OwnerDied { .. })
     }
 
     /// Whether somebody has the lock, and the call was not one that waits.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Lock, Process};
+    ///
+    /// fn is_held(lock: Lock) -> bool {
+    ///     lock.try_lock().is_err_and(|error| error.is_held())
+    /// }
+    ///
+    /// let lock = Lock::new()?;
+    /// let _guard = lock.lock()?;
+    /// assert!(Process::spawn(is_held, lock.clone())?.join().unwrap());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn is_held(&self) -> bool {
         matches!(self, Self::WouldBlock)
     }
 
     /// Whether somebody had the lock until the time-out.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use multiproc::{Lock, Process};
+    ///
+    /// fn gives_up(lock: Lock) -> bool {
+    ///     lock.lock_timeout(Duration::from_millis(1)).is_err_and(|error| error.is_timeout())
+    /// }
+    ///
+    /// let lock = Lock::new()?;
+    /// let _guard = lock.lock()?;
+    /// assert!(Process::spawn(gives_up, lock.clone())?.join().unwrap());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::TimedOut)
     }
 
     /// The error behind it, if it is none of the above.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Array, ErrorKind};
+    ///
+    /// let array = Array::from_slice(&[1, 2, 3])?;
+    /// let error = array.get(3).unwrap_err();
+    /// assert_eq!(error.error().unwrap().kind(), ErrorKind::Bounds);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn error(&self) -> Option<&Error> {
         match self {

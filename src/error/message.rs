@@ -6,6 +6,18 @@ use std::fmt;
 use super::Error;
 
 /// A message that was not sent, and why. It is still there: [`into_inner`](Self::into_inner).
+///
+/// # Examples
+/// ```
+/// use multiproc::Queue;
+///
+/// let (mut sender, receiver) = Queue::channel(10)?;
+/// drop(receiver);
+/// let error = sender.send("hello".to_owned()).unwrap_err();
+/// assert_eq!(error.to_string(), "sending on a closed queue");
+/// assert_eq!(error.into_inner(), "hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct SendError<T> {
     value: T,
     cause: Cause,
@@ -13,6 +25,23 @@ pub struct SendError<T> {
 }
 
 /// Why nothing was received.
+///
+/// # Examples
+/// ```
+/// use multiproc::Pipe;
+///
+/// let (here, mut there) = Pipe::simplex::<u64>()?;
+/// let end = loop {
+///     match there.try_recv() {
+///         Ok(number) => println!("{number}"),
+///         Err(error) if error.is_empty() => break error,
+///         Err(error) => return Err(error.into()),
+///     }
+/// };
+/// assert_eq!(end.to_string(), "receiving on an empty pipe");
+/// # drop(here);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct RecvError {
     cause: Cause,
     way: Way,
@@ -49,30 +78,90 @@ impl<T> SendError<T> {
     }
 
     /// The message that was not sent.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let (mut small, mut large) = (Queue::bounded(1)?, Queue::unbounded()?);
+    /// for number in 0..3 {
+    ///     if let Err(error) = small.try_send(number) {
+    ///         large.send(error.into_inner())?;
+    ///     }
+    /// }
+    /// assert_eq!(large.drain().collect::<Vec<_>>(), [1, 2]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn into_inner(self) -> T {
         self.value
     }
 
     /// Whether the other end was closed, or its process died. Nothing will ever be sent again.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Pipe;
+    ///
+    /// let (mut here, there) = Pipe::simplex::<u64>()?;
+    /// drop(there);
+    /// assert!(here.send(7).unwrap_err().is_disconnected());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn is_disconnected(&self) -> bool {
         matches!(self.cause, Cause::Disconnected { .. })
     }
 
     /// Whether the other end is gone because its process died.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Connection, Nothing, Pipe, Process};
+    ///
+    /// fn crash(_peer: Connection<Nothing, u64>) {
+    ///     std::process::exit(1);
+    /// }
+    ///
+    /// let (mut here, there) = Pipe::simplex()?;
+    /// Process::spawn(crash, there)?.join().unwrap_err();
+    /// assert!(here.send(7).unwrap_err().is_peer_dead());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn is_peer_dead(&self) -> bool {
         matches!(self.cause, Cause::Disconnected { died: true })
     }
 
     /// Whether there was no room, and the call was not one that waits.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let mut queue = Queue::bounded(1)?;
+    /// queue.try_send(1)?;
+    /// assert!(queue.try_send(2).unwrap_err().is_full());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn is_full(&self) -> bool {
         matches!(self.cause, Cause::WouldBlock)
     }
 
     /// Whether there was no room until the time-out.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use multiproc::Queue;
+    ///
+    /// let mut queue = Queue::bounded(1)?;
+    /// queue.send(1)?;
+    /// assert!(queue.send_timeout(2, Duration::from_millis(1)).unwrap_err().is_timeout());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         matches!(self.cause, Cause::TimedOut)
@@ -80,6 +169,16 @@ impl<T> SendError<T> {
 
     /// The error behind it, if it was neither of the above: the value could not be encoded, is too
     /// long for the pipe or queue, memory ran out, or the pipe or queue is damaged.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{ErrorKind, Pipe};
+    ///
+    /// let (mut here, _there) = Pipe::builder().capacity(256).simplex::<String>()?;
+    /// let error = here.try_send("x".repeat(1000)).unwrap_err();
+    /// assert_eq!(error.error().unwrap().kind(), ErrorKind::Limit);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn error(&self) -> Option<&Error> {
         match &self.cause {
@@ -95,6 +194,18 @@ impl RecvError {
     }
 
     /// Whether the other end was closed, or its process died, and everything it had sent was read.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Pipe;
+    ///
+    /// let (mut here, mut there) = Pipe::simplex::<u64>()?;
+    /// here.send(7)?;
+    /// drop(here);
+    /// assert!(there.recv().is_ok());
+    /// assert!(there.recv().unwrap_err().is_disconnected());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     #[doc(alias = "EOFError")]
     pub fn is_disconnected(&self) -> bool {
@@ -102,18 +213,56 @@ impl RecvError {
     }
 
     /// Whether the other end is gone because its process died.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Connection, Nothing, Pipe, Process};
+    ///
+    /// fn crash(mut peer: Connection<u64, Nothing>) {
+    ///     peer.send(7).unwrap();
+    ///     std::process::exit(1);
+    /// }
+    ///
+    /// let (there, mut here) = Pipe::simplex()?;
+    /// let child = Process::spawn(crash, there)?;
+    /// // What it sent before is there.
+    /// assert_eq!(here.recv()?, 7);
+    /// assert!(here.recv().unwrap_err().is_peer_dead());
+    /// # child.join().unwrap_err();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn is_peer_dead(&self) -> bool {
         matches!(self.cause, Cause::Disconnected { died: true })
     }
 
     /// Whether there was no message, and the call was not one that waits.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let mut queue: Queue<u64> = Queue::bounded(1)?;
+    /// assert!(queue.try_recv().unwrap_err().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         matches!(self.cause, Cause::WouldBlock)
     }
 
     /// Whether there was no message until the time-out.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use multiproc::Queue;
+    ///
+    /// let mut queue: Queue<u64> = Queue::bounded(1)?;
+    /// assert!(queue.recv_timeout(Duration::from_millis(1)).unwrap_err().is_timeout());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         matches!(self.cause, Cause::TimedOut)
@@ -121,6 +270,17 @@ impl RecvError {
 
     /// The error behind it, if it was neither of the above: the bytes are not those of the expected
     /// type, the buffer is too short, memory ran out, or the pipe or queue is damaged.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{ErrorKind, Queue};
+    ///
+    /// let mut words: Queue<String> = Queue::bounded(10)?;
+    /// words.send_bytes(b"\x01\xff")?;
+    /// let error = words.recv().unwrap_err();
+    /// assert_eq!(error.error().unwrap().kind(), ErrorKind::Codec);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn error(&self) -> Option<&Error> {
         match &self.cause {

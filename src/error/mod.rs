@@ -16,12 +16,34 @@ pub(crate) use message::{Cause, Way};
 pub use message::{RecvError, SendError};
 
 /// The result of the operations that set things up or take them down.
+///
+/// # Examples
+/// ```
+/// use multiproc::{Event, Lock};
+///
+/// fn prepare() -> multiproc::Result<(Lock, Event)> {
+///     Ok((Lock::new()?, Event::new()?))
+/// }
+///
+/// let (lock, event) = prepare()?;
+/// assert!(!lock.is_locked() && !event.is_set());
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why an operation failed: a [kind](ErrorKind), the object that it concerned, and the cause.
 ///
 /// Hot operations have errors of their own that give the value back
 /// ([`SendError`](crate::SendError), [`RecvError`](crate::RecvError)).
+///
+/// # Examples
+/// ```
+/// use multiproc::{ErrorKind, Event};
+///
+/// let error = Event::open("nobody-has-made-this").unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::NotFound);
+/// assert!(error.to_string().contains("nobody-has-made-this"));
+/// ```
 pub struct Error {
     inner: Box<Inner>,
 }
@@ -33,6 +55,21 @@ struct Inner {
 }
 
 /// What kind of failure an [`Error`] reports.
+///
+/// # Examples
+/// What may be tried again, and what may not:
+/// ```
+/// use multiproc::{ErrorKind, Name, Value};
+///
+/// let name = Name::new(&format!("kind-{}", std::process::id()))?;
+/// let total = match Value::create(&name, 0u64) {
+///     Err(error) if error.kind() == ErrorKind::Exists => Value::open(&name)?,
+///     made => made?,
+/// };
+/// assert_eq!(total.get()?, 0);
+/// name.unlink()?;
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -98,12 +135,30 @@ impl Error {
     }
 
     /// The kind of failure.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{ErrorKind, Name};
+    ///
+    /// let error = Name::new("not/a/name").unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Misuse);
+    /// ```
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.inner.kind
     }
 
     /// The `errno` behind this error, if the operating system was the cause.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Process;
+    ///
+    /// fn child(_: ()) {}
+    ///
+    /// let error = Process::builder().current_dir("/no/such/folder").spawn(child, ()).unwrap_err();
+    /// assert_eq!(error.raw_os_error(), Some(2)); // ENOENT
+    /// ```
     #[must_use]
     pub fn raw_os_error(&self) -> Option<i32> {
         self.inner.source.as_ref()?.downcast_ref::<io::Error>()?.raw_os_error()
