@@ -20,6 +20,20 @@ use super::Value;
 ///
 /// It stays with the thread that took the lock. In a child that was forked meanwhile its drop does
 /// nothing: the lock is the parent's.
+///
+/// # Examples
+/// ```
+/// use multiproc::Value;
+///
+/// let corners = Value::new([0.0f64; 4])?;
+/// {
+///     let mut corners = corners.lock()?;
+///     corners[1] = 1.5;
+///     corners.reverse();
+/// }
+/// assert_eq!(corners.get()?, [0.0, 0.0, 1.5, 0.0]);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[must_use = "the lock is free again as soon as its guard is dropped"]
 pub struct ValueGuard<'a, T: Data> {
     value: &'a Value<T>,
@@ -59,6 +73,22 @@ impl<T: Data> Value<T> {
 
     /// Takes the lock if it is free.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Process, Value};
+    ///
+    /// fn is_free(total: Value<u64>) -> bool {
+    ///     total.try_lock().is_ok()
+    /// }
+    ///
+    /// let total = Value::new(7u64)?;
+    /// let guard = total.lock()?;
+    /// assert!(!Process::spawn(is_free, total.clone())?.join().unwrap());
+    /// drop(guard);
+    /// assert!(Process::spawn(is_free, total.clone())?.join().unwrap());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`WouldBlock`](LockError::WouldBlock) if it is not, and as [`lock`](Self::lock).
     #[inline]
@@ -67,6 +97,23 @@ impl<T: Data> Value<T> {
     }
 
     /// Takes the lock, waiting for it for so long at the most.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use multiproc::Value;
+    ///
+    /// let total = Value::new(7u64)?;
+    /// let _guard = total.lock()?;
+    /// std::thread::scope(|threads| {
+    ///     threads.spawn(|| {
+    ///         let error = total.lock_timeout(Duration::from_millis(1)).unwrap_err();
+    ///         assert!(error.is_timeout());
+    ///     });
+    /// });
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`TimedOut`](LockError::TimedOut) if it was not free in time, and as [`lock`](Self::lock).

@@ -113,6 +113,15 @@ impl<T> Drop for Visit<'_, T> {
 impl<T: Data> Value<T> {
     /// Makes a value. It takes 48 bytes of shared memory and twice its size, in steps of 128.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Value;
+    ///
+    /// let matrix = Value::new([[1.0f64, 0.0], [0.0, 1.0]])?;
+    /// assert_eq!(matrix.get()?[1], [0.0, 1.0]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If there is no shared memory left, or no file descriptor for it.
     pub fn new(value: T) -> Result<Self> {
@@ -187,12 +196,35 @@ impl<T: Data> Value<T> {
     }
 
     /// Who has the lock, if anybody has.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Value;
+    ///
+    /// let total = Value::new(7u64)?;
+    /// assert_eq!(total.who_holds(), None);
+    /// let _guard = total.lock()?;
+    /// assert_eq!(total.who_holds().unwrap().pid, std::process::id());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn who_holds(&self) -> Option<Holder> {
         owned::holder_of(&self.object.machine().mutex, self.object.segment())
     }
 
     /// Whether somebody has the lock.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Value;
+    ///
+    /// let total = Value::new(7u64)?;
+    /// let guard = total.lock()?;
+    /// assert!(total.is_locked());
+    /// drop(guard);
+    /// assert!(!total.is_locked());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn is_locked(&self) -> bool {
         self.object.machine().mutex.owner().is_some()
@@ -200,12 +232,48 @@ impl<T: Data> Value<T> {
 
     /// Whether the owner of a guard died or panicked, and nobody has called
     /// [`clear_poison`](Self::clear_poison) since.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Process, Value};
+    ///
+    /// fn crash(total: Value<u64>) {
+    ///     let _guard = total.lock().unwrap();
+    ///     std::process::exit(1);
+    /// }
+    ///
+    /// let total = Value::new(7u64)?;
+    /// Process::spawn(crash, total.clone())?.join().unwrap_err();
+    /// assert!(total.lock().unwrap_err().is_owner_dead());
+    /// assert!(total.is_poisoned());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
         !self.object.machine().mutex.legacy().is_none()
     }
 
     /// Tells everybody that all is well again. For whoever has the lock and has looked.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{LockError, Process, Value};
+    ///
+    /// fn crash(total: Value<u64>) {
+    ///     *total.lock().unwrap() = u64::MAX;
+    ///     let _guard = total.lock().unwrap();
+    ///     std::process::exit(1);
+    /// }
+    ///
+    /// let total = Value::new(7u64)?;
+    /// Process::spawn(crash, total.clone())?.join().unwrap_err();
+    /// let mut guard = total.lock().or_else(LockError::recover)?;
+    /// *guard = 0;
+    /// total.clear_poison();
+    /// drop(guard);
+    /// assert_eq!(total.get()?, 0);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn clear_poison(&self) {
         self.object.machine().mutex.clear();
     }
@@ -214,6 +282,20 @@ impl<T: Data> Value<T> {
 /// In one step, which is done whole or not at all.
 impl<T: Data> Value<T> {
     /// Reads the value.
+    ///
+    /// # Examples
+    /// A thread that has the value would wait for itself:
+    /// ```
+    /// use multiproc::{LockError, Value};
+    ///
+    /// let total = Value::new(7u64)?;
+    /// let mut guard = total.lock()?;
+    /// *guard += 1;
+    /// assert!(matches!(total.get(), Err(LockError::WouldDeadlock)));
+    /// drop(guard);
+    /// assert_eq!(total.get()?, 8);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`OwnerDied`](LockError::OwnerDied) and [`Panicked`](LockError::Panicked) with the value, if
@@ -228,6 +310,20 @@ impl<T: Data> Value<T> {
 
     /// Reads the value if the lock is free.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Value;
+    ///
+    /// let total = Value::new(7u64)?;
+    /// let guard = total.lock()?;
+    /// std::thread::scope(|threads| {
+    ///     threads.spawn(|| assert!(total.try_get().unwrap_err().is_held()));
+    /// });
+    /// drop(guard);
+    /// assert_eq!(total.try_get()?, 7);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`WouldBlock`](LockError::WouldBlock) if it is not, and as [`get`](Self::get).
     #[inline]
@@ -237,6 +333,23 @@ impl<T: Data> Value<T> {
 
     /// Reads the value, waiting for the lock for so long at the most.
     ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use multiproc::Value;
+    ///
+    /// const SOON: Duration = Duration::from_millis(1);
+    ///
+    /// let total = Value::new(7u64)?;
+    /// assert_eq!(total.get_timeout(SOON)?, 7);
+    /// let _guard = total.lock()?;
+    /// std::thread::scope(|threads| {
+    ///     threads.spawn(|| assert!(total.get_timeout(SOON).unwrap_err().is_timeout()));
+    /// });
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`TimedOut`](LockError::TimedOut) if it was not free in time, and as [`get`](Self::get).
     pub fn get_timeout(&self, timeout: Duration) -> Result<T, LockError<T>> {
@@ -244,6 +357,20 @@ impl<T: Data> Value<T> {
     }
 
     /// Puts a value in the place of the one that is there.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Process, Value};
+    ///
+    /// fn measure(temperature: Value<f64>) -> multiproc::Result<()> {
+    ///     Ok(temperature.set(21.5)?)
+    /// }
+    ///
+    /// let temperature = Value::new(0.0)?;
+    /// Process::spawn(measure, temperature.clone())?.join().unwrap()?;
+    /// assert_eq!(temperature.get()?, 21.5);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`get`](Self::get); then nothing is changed. The value that comes with
@@ -255,6 +382,19 @@ impl<T: Data> Value<T> {
 
     /// As [`set`](Self::set), if the lock is free.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Value;
+    ///
+    /// let total = Value::new(7u64)?;
+    /// let guard = total.lock()?;
+    /// std::thread::scope(|threads| {
+    ///     threads.spawn(|| assert!(total.try_set(8).unwrap_err().is_held()));
+    /// });
+    /// assert_eq!(*guard, 7);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`WouldBlock`](LockError::WouldBlock) if it is not, and as [`set`](Self::set).
     #[inline]
@@ -264,6 +404,24 @@ impl<T: Data> Value<T> {
 
     /// As [`set`](Self::set), waiting for the lock for so long at the most.
     ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use multiproc::Value;
+    ///
+    /// let total = Value::new(7u64)?;
+    /// let guard = total.lock()?;
+    /// std::thread::scope(|threads| {
+    ///     threads.spawn(|| {
+    ///         let error = total.set_timeout(8, Duration::from_millis(1)).unwrap_err();
+    ///         assert!(error.is_timeout());
+    ///     });
+    /// });
+    /// assert_eq!(*guard, 7);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`TimedOut`](LockError::TimedOut) if it was not free in time, and as [`set`](Self::set).
     pub fn set_timeout(&self, value: T, timeout: Duration) -> Result<(), LockError<T>> {
@@ -271,6 +429,16 @@ impl<T: Data> Value<T> {
     }
 
     /// Puts a value in the place of the one that is there, and gives that.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Value;
+    ///
+    /// let total = Value::new(7u64)?;
+    /// assert_eq!(total.replace(0)?, 7);
+    /// assert_eq!(total.replace(3)?, 0);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`set`](Self::set).
@@ -310,6 +478,24 @@ impl<T: Data> Value<T> {
 
     /// As [`update`](Self::update), if the lock is free.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Value;
+    ///
+    /// let total = Value::new(7u64)?;
+    /// let doubled = total.try_update(|total| {
+    ///     *total *= 2;
+    ///     *total
+    /// })?;
+    /// assert_eq!(doubled, 14);
+    /// // Somebody has it.
+    /// let _guard = total.lock()?;
+    /// std::thread::scope(|threads| {
+    ///     threads.spawn(|| assert!(total.try_update(|_| unreachable!()).is_err()));
+    /// });
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`WouldBlock`](LockError::WouldBlock) if it is not, and as [`update`](Self::update).
     #[inline]
@@ -318,6 +504,18 @@ impl<T: Data> Value<T> {
     }
 
     /// As [`update`](Self::update), waiting for the lock for so long at the most.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use multiproc::Value;
+    ///
+    /// let total = Value::new(7u64)?;
+    /// let before = total.update_timeout(Duration::from_secs(1), std::mem::take)?;
+    /// assert_eq!((before, total.get()?), (7, 0));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`TimedOut`](LockError::TimedOut) if it was not free in time, and as
