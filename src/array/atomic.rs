@@ -39,6 +39,18 @@ impl<T: Integer> Array<T> {
 
     /// As [`atomics`](Self::atomics), with the values of these integers.
     ///
+    /// # Examples
+    /// ```
+    /// use std::sync::atomic::Ordering;
+    ///
+    /// use multiproc::Array;
+    ///
+    /// let stock = Array::atomics_from_slice(&[5i32, 0, 2])?;
+    /// assert_eq!(stock[2].fetch_sub(1, Ordering::Relaxed), 2);
+    /// assert_eq!(stock[2].load(Ordering::Relaxed), 1);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`new`](Self::new).
     #[doc(alias = "RawArray")]

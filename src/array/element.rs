@@ -82,6 +82,17 @@ impl<T: Data> Array<T> {
 
     /// Reads an element.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Array, ErrorKind};
+    ///
+    /// let array = Array::from_slice(&[1.5f64, 2.5])?;
+    /// assert_eq!(array.get(1)?, 2.5);
+    /// let error = array.get(2).unwrap_err();
+    /// assert_eq!(error.error().unwrap().kind(), ErrorKind::Bounds);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Failed`](LockError::Failed) of kind [`Bounds`](ErrorKind::Bounds) if there is no such
     /// element; [`OwnerDied`](LockError::OwnerDied) and [`Panicked`](LockError::Panicked) with the
@@ -96,6 +107,23 @@ impl<T: Data> Array<T> {
     }
 
     /// Writes an element.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Array, Process};
+    ///
+    /// fn mark((done, worker): (Array<u8>, usize)) -> multiproc::Result<()> {
+    ///     Ok(done.set(worker, 1)?)
+    /// }
+    ///
+    /// let done = Array::new(3, 0u8)?;
+    /// let workers = [0, 2].map(|worker| Process::spawn(mark, (done.clone(), worker)));
+    /// for worker in workers {
+    ///     worker?.join().unwrap()?;
+    /// }
+    /// assert_eq!(done.to_vec()?, [1, 0, 1]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`get`](Self::get); then nothing is changed. The value that comes with
@@ -145,6 +173,20 @@ impl<T: Data> Array<T> {
     }
 
     /// Copies all elements, as they are when nobody has any.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Array, LockError};
+    ///
+    /// let array = Array::from_slice(&[1, 2, 3])?;
+    /// let mut copy = array.to_vec()?;
+    /// copy.push(4);
+    /// assert_eq!(array.len(), 3);
+    /// // Who has a part of it would wait for itself.
+    /// let _part = array.lock_range(..1)?;
+    /// assert!(matches!(array.to_vec(), Err(LockError::WouldDeadlock)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`lock`](Self::lock), with the copy in the place of the guard.

@@ -20,6 +20,20 @@ use super::Array;
 ///
 /// It is a slice. It stays with the thread that took the lock. In a child that was forked meanwhile
 /// its drop does nothing: the lock is the parent's.
+///
+/// # Examples
+/// ```
+/// use multiproc::Array;
+///
+/// let array = Array::from_slice(&[3, 1, 2])?;
+/// {
+///     let mut all = array.lock()?;
+///     all.sort();
+///     all[0] = 7;
+/// }
+/// assert_eq!(array.to_vec()?, [7, 2, 3]);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[must_use = "the array is free again as soon as its guard is dropped"]
 pub struct ArrayGuard<'a, T: Data> {
     array: &'a Array<T>,
@@ -57,6 +71,20 @@ impl<T: Data> Array<T> {
 
     /// Takes the whole array if nobody has it, nor any part of it.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Array;
+    ///
+    /// let array = Array::new(10, 0u8)?;
+    /// let part = array.lock_range(..5)?;
+    /// std::thread::scope(|threads| {
+    ///     threads.spawn(|| assert!(array.try_lock().unwrap_err().is_held()));
+    /// });
+    /// drop(part);
+    /// assert!(array.try_lock().is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`WouldBlock`](LockError::WouldBlock) if somebody has, and as [`lock`](Self::lock).
     #[inline]
@@ -65,6 +93,23 @@ impl<T: Data> Array<T> {
     }
 
     /// Takes the whole array, waiting for it for so long at the most.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use multiproc::Array;
+    ///
+    /// let array = Array::new(10, 0u8)?;
+    /// let _part = array.lock_range(..5)?;
+    /// std::thread::scope(|threads| {
+    ///     threads.spawn(|| {
+    ///         let error = array.lock_timeout(Duration::from_millis(1)).unwrap_err();
+    ///         assert!(error.is_timeout());
+    ///     });
+    /// });
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`TimedOut`](LockError::TimedOut) if it was not free in time, and as [`lock`](Self::lock).

@@ -86,6 +86,15 @@ impl<T> Array<T> {
 impl<T: Data> Array<T> {
     /// Makes an array of `length` elements that are all `fill`.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Array;
+    ///
+    /// let array = Array::new(1000, 0.5f64)?;
+    /// assert_eq!(array.lock()?.iter().sum::<f64>(), 500.0);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Kind [`Memory`](ErrorKind::Memory) if there is not enough of it at this moment,
     /// [`Limit`](ErrorKind::Limit) if there can never be, or if there is no file descriptor left.
@@ -94,6 +103,15 @@ impl<T: Data> Array<T> {
     }
 
     /// Makes an array of copies of these elements.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Array;
+    ///
+    /// let grid = Array::from_slice(&[[0u8, 1], [1, 0]])?;
+    /// assert_eq!(grid.get(1)?, [1, 0]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`new`](Self::new).

@@ -79,12 +79,28 @@ impl<T> Array<T> {
     }
 
     /// How many elements there are.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Array;
+    ///
+    /// assert_eq!(Array::new(1000, 0u8)?.len(), 1000);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.length
     }
 
     /// Whether there are none.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Array;
+    ///
+    /// assert!(Array::<u8>::from_slice(&[])?.is_empty());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.length == 0
@@ -122,6 +138,17 @@ impl<T: Data> Array<T> {
     }
 
     /// Who has the array or parts of it, and which.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Array;
+    ///
+    /// let array = Array::new(100, 0u8)?;
+    /// let _part = array.lock_range(10..20)?;
+    /// let (range, holder) = array.who_holds().remove(0);
+    /// assert_eq!((range, holder.pid), (10..20, std::process::id()));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn who_holds(&self) -> Vec<(Range<usize>, Holder)> {
         let (ranges, segment) = (self.object.machine(), self.object.segment());
@@ -135,6 +162,17 @@ impl<T: Data> Array<T> {
     }
 
     /// Whether somebody has the array, or a part of it.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Array;
+    ///
+    /// let array = Array::new(100, 0u8)?;
+    /// assert!(!array.is_locked());
+    /// let _part = array.lock_range(10..20)?;
+    /// assert!(array.is_locked());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn is_locked(&self) -> bool {
         let ranges = self.object.machine();
@@ -143,12 +181,49 @@ impl<T: Data> Array<T> {
 
     /// Whether an owner of the array or of a part died or panicked, and nobody has called
     /// [`clear_poison`](Self::clear_poison) since.
+    ///
+    /// # Examples
+    /// A part that was left half written makes the whole suspect:
+    /// ```
+    /// use multiproc::{Array, Process};
+    ///
+    /// fn crash(array: Array<u8>) {
+    ///     let _part = array.lock_range(10..20).unwrap();
+    ///     std::process::exit(1);
+    /// }
+    ///
+    /// let array = Array::new(100, 0u8)?;
+    /// Process::spawn(crash, array.clone())?.join().unwrap_err();
+    /// assert!(array.lock_range(50..60).unwrap_err().is_owner_dead());
+    /// assert!(array.is_poisoned());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
         !self.object.machine().mutex().legacy().is_none()
     }
 
     /// Tells everybody that all is well again. For whoever has the array and has looked.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Array, LockError, Process};
+    ///
+    /// fn crash(array: Array<u8>) {
+    ///     array.lock_range(10..20).unwrap().fill(7);
+    ///     let _part = array.lock_range(10..20).unwrap();
+    ///     std::process::exit(1);
+    /// }
+    ///
+    /// let array = Array::new(100, 0u8)?;
+    /// Process::spawn(crash, array.clone())?.join().unwrap_err();
+    /// let mut all = array.lock().or_else(LockError::recover)?;
+    /// all.fill(0);
+    /// array.clear_poison();
+    /// drop(all);
+    /// assert_eq!(array.get(10)?, 0);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn clear_poison(&self) {
         self.object.machine().mutex().clear();
     }

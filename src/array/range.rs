@@ -22,6 +22,20 @@ use super::Array;
 ///
 /// It is a slice, whose first element is the first of the part. It stays with the thread that took
 /// it. In a child that was forked meanwhile its drop does nothing: the part is the parent's.
+///
+/// # Examples
+/// ```
+/// use multiproc::Array;
+///
+/// let array = Array::new(10, 0u8)?;
+/// let (mut front, mut back) = (array.lock_range(..5)?, array.lock_range(5..)?);
+/// // Both are held, side by side; their first elements are 0 and 5 of the array.
+/// front[0] = 1;
+/// back[0] = 2;
+/// drop((front, back));
+/// assert_eq!(array.to_vec()?, [1, 0, 0, 0, 0, 2, 0, 0, 0, 0]);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[must_use = "the elements are free again as soon as their guard is dropped"]
 pub struct RangeGuard<'a, T: Data> {
     array: &'a Array<T>,
@@ -97,6 +111,21 @@ impl<T: Data> Array<T> {
 
     /// Takes a part of the array if nobody has any of it.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Array;
+    ///
+    /// let array = Array::new(100, 0u8)?;
+    /// let _part = array.lock_range(10..20)?;
+    /// std::thread::scope(|threads| {
+    ///     threads.spawn(|| {
+    ///         assert!(array.try_lock_range(19..30).unwrap_err().is_held());
+    ///         assert!(array.try_lock_range(20..30).is_ok());
+    ///     });
+    /// });
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`WouldBlock`](LockError::WouldBlock) if somebody has, wants the whole, has one of 64 other
     /// parts, or is taking one at this very moment; and as [`lock_range`](Self::lock_range).
@@ -109,6 +138,23 @@ impl<T: Data> Array<T> {
     }
 
     /// Takes a part of the array, waiting for so long at the most.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use multiproc::Array;
+    ///
+    /// let array = Array::new(100, 0u8)?;
+    /// let _part = array.lock_range(10..20)?;
+    /// std::thread::scope(|threads| {
+    ///     threads.spawn(|| {
+    ///         let error = array.lock_range_timeout(..15, Duration::from_millis(1)).unwrap_err();
+    ///         assert!(error.is_timeout());
+    ///     });
+    /// });
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`TimedOut`](LockError::TimedOut) if it was not free in time, and as
@@ -153,6 +199,15 @@ impl<T: Data> Array<T> {
 
 impl<T: Data> RangeGuard<'_, T> {
     /// Which elements of the array they are.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Array;
+    ///
+    /// let array = Array::new(100, 0u8)?;
+    /// assert_eq!(array.lock_range(90..)?.range(), 90..100);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn range(&self) -> Range<usize> {
         self.start..self.start + self.length
