@@ -86,6 +86,15 @@ impl Segment {
 
     /// Makes `length` bytes, which are zeros, for whom a handle is sent to.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Segment;
+    ///
+    /// let bytes = Segment::new(1000)?;
+    /// assert_eq!(bytes.to_vec(), [0; 1000]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If there is no shared memory left, or no file descriptor for it.
     pub fn new(length: usize) -> Result<Self> {
@@ -95,6 +104,19 @@ impl Segment {
     /// Makes `length` bytes, which are zeros, that other programs find by their name. See [`Name`]
     /// for how long they stay.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{ErrorKind, Name, Segment};
+    ///
+    /// let name = Name::new(&format!("segment-create-{}", std::process::id()))?;
+    /// let bytes = Segment::create(&name, 1000)?;
+    /// assert_eq!(Segment::create(&name, 1000).unwrap_err().kind(), ErrorKind::Exists);
+    /// name.unlink()?;
+    /// // Whoever has the bytes keeps them.
+    /// bytes.write(0, b"hello")?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Exists`](ErrorKind::Exists) if something has the name; and as [`new`](Self::new).
     #[doc(alias = "SharedMemory(create=True)")]
@@ -103,6 +125,20 @@ impl Segment {
     }
 
     /// Opens the bytes that some program has made under this name, as many as there are.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Name, Segment};
+    ///
+    /// let name = Name::new(&format!("segment-open-{}", std::process::id()))?;
+    /// Segment::create(&name, 1000)?.write(0, b"hello")?;
+    /// // In another program:
+    /// let bytes = Segment::open(&name)?;
+    /// assert_eq!(bytes.len(), 1000);
+    /// assert!(bytes.to_vec().starts_with(b"hello"));
+    /// name.unlink()?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) if nothing has the name, [`Mismatch`](ErrorKind::Mismatch)
@@ -114,6 +150,22 @@ impl Segment {
     /// Opens the bytes of this name, or makes them if nothing has the name: of several programs
     /// that do so at once, all have the same ones.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{ErrorKind, Name, Segment};
+    ///
+    /// let name = Name::new(&format!("segment-either-{}", std::process::id()))?;
+    /// let one = Segment::open_or_create(&name, 1000)?;
+    /// // In another program, which may as well be the first:
+    /// let other = Segment::open_or_create(&name, 1000)?;
+    /// one.write(0, b"hello")?;
+    /// assert!(other.to_vec().starts_with(b"hello"));
+    /// // Both must mean the same.
+    /// assert_eq!(Segment::open_or_create(&name, 2000).unwrap_err().kind(), ErrorKind::Mismatch);
+    /// name.unlink()?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// `Mismatch` also if there are more or fewer; and as [`open`](Self::open) and
     /// [`new`](Self::new).
@@ -122,6 +174,18 @@ impl Segment {
     }
 
     /// Everything of this user that has a name, of whatever type: see [`NameInfo`].
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Event, Name, Segment};
+    ///
+    /// let name = Name::new(&format!("segment-list-{}", std::process::id()))?;
+    /// let _event = Event::create(&name)?;
+    /// assert!(Segment::list()?.iter().any(|info| info.name == name && info.is_in_use));
+    /// name.unlink()?;
+    /// assert!(Segment::list()?.iter().all(|info| info.name != name));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If the folder of the names cannot be read.
@@ -134,6 +198,17 @@ impl Segment {
     /// What is in them is lost: also messages that were to wait for programs that come later. What
     /// a living process has, stays, in whatever PID namespace that process is.
     ///
+    /// # Examples
+    /// At the start of a service, for what earlier runs of it have left:
+    /// ```no_run
+    /// use multiproc::Segment;
+    ///
+    /// for name in Segment::clean()? {
+    ///     eprintln!("nobody has {name} any more");
+    /// }
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If the folder of the names cannot be read.
     pub fn clean() -> Result<Vec<Name>> {
@@ -141,6 +216,14 @@ impl Segment {
     }
 
     /// How many bytes there are.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Segment;
+    ///
+    /// assert_eq!(Segment::new(1000)?.len(), 1000);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         // They are mapped, so their number is one of `usize`.
@@ -148,12 +231,35 @@ impl Segment {
     }
 
     /// Whether there are none.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Segment;
+    ///
+    /// assert!(Segment::new(0)?.is_empty());
+    /// assert!(!Segment::new(1)?.is_empty());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Copies the bytes from number `at` on into a buffer.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{ErrorKind, Segment};
+    ///
+    /// let bytes = Segment::new(10)?;
+    /// bytes.write(4, b"hello")?;
+    /// let mut word = [0; 5];
+    /// bytes.read(4, &mut word)?;
+    /// assert_eq!(&word, b"hello");
+    /// // There are no five bytes from number 6 on.
+    /// assert_eq!(bytes.read(6, &mut word).unwrap_err().kind(), ErrorKind::Bounds);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Bounds`](ErrorKind::Bounds) if there are not so many.
@@ -164,6 +270,17 @@ impl Segment {
 
     /// Copies bytes to number `at` and those that follow.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{ErrorKind, Segment};
+    ///
+    /// let bytes = Segment::new(4)?;
+    /// bytes.write(2, &[7, 8])?;
+    /// assert_eq!(bytes.write(3, &[7, 8]).unwrap_err().kind(), ErrorKind::Bounds);
+    /// assert_eq!(bytes.to_vec(), [0, 0, 7, 8]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Bounds`](ErrorKind::Bounds) if there are not so many.
     pub fn write(&self, at: usize, from: &[u8]) -> Result<()> {
@@ -172,6 +289,18 @@ impl Segment {
     }
 
     /// A copy of all bytes.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Segment;
+    ///
+    /// let bytes = Segment::new(5)?;
+    /// bytes.write(0, b"hello")?;
+    /// let copy = bytes.to_vec();
+    /// bytes.write(0, b"world")?;
+    /// assert_eq!(copy, b"hello");
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn to_vec(&self) -> Vec<u8> {
         let mut copy = vec![0; self.len()];
@@ -211,6 +340,18 @@ impl Segment {
     ///
     /// Whoever uses it makes sure that no other process or thread accesses the same bytes meanwhile
     /// otherwise than atomically.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Segment;
+    ///
+    /// let bytes = Segment::new(64)?;
+    /// let first = bytes.as_ptr();
+    /// // SAFETY: there are 64 bytes, aligned to 128, and nobody else has them.
+    /// unsafe { first.cast::<[u32; 16]>().write([7; 16]) };
+    /// assert_eq!(bytes.to_vec()[..4], 7_u32.to_le_bytes());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn as_ptr(&self) -> *mut u8 {
         self.object.data().0.as_ptr()

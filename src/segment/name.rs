@@ -49,6 +49,17 @@ impl Name {
 
     /// A name: 1 to 200 letters and digits of any script, `-`, `_`, `.` and the like, but no `/`.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{ErrorKind, Name};
+    ///
+    /// assert!(Name::new("com.example.jobs 2").is_ok());
+    /// for bad in ["", "a/b", "two\nlines"] {
+    ///     assert_eq!(Name::new(bad).unwrap_err().kind(), ErrorKind::Misuse);
+    /// }
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If it is none.
     pub fn new(name: &str) -> Result<Self> {
@@ -66,6 +77,20 @@ impl Name {
     /// Says what the messages or the data of the object are, in the place of what is derived from
     /// their type: all programs that share it must say the same. For types that differ in name and
     /// are the same in their bytes, or the other way round: `"com.example.job 2"`.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{ErrorKind, Name, Value};
+    ///
+    /// let plain = Name::new(&format!("identity-{}", std::process::id()))?;
+    /// let name = plain.clone().identity("com.example.temperature 1");
+    /// let _temperature = Value::create(&name, 293.15_f64)?;
+    /// assert!(Value::<f64>::open(&name).is_ok());
+    /// // Whoever means something else does not get it, though the type is the same.
+    /// assert_eq!(Value::<f64>::open(&plain).unwrap_err().kind(), ErrorKind::Mismatch);
+    /// plain.unlink()?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn identity(mut self, identity: &str) -> Self {
         self.identity = Some(identity.to_owned());
@@ -74,6 +99,20 @@ impl Name {
 
     /// Has `create` and `open_or_create` replace an object that no living process has. Without
     /// this, `open_or_create` goes on with what is in it, and `create` fails.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{ErrorKind, Name, Value};
+    ///
+    /// let name = Name::new(&format!("stale-{}", std::process::id()))?;
+    /// let left = Value::create(&name, 7u64)?;
+    /// drop(left);
+    /// assert_eq!(Value::create(&name, 0u64).unwrap_err().kind(), ErrorKind::Exists);
+    /// let fresh = Value::create(name.clone().replace_stale(), 0u64)?;
+    /// assert_eq!(fresh.get()?, 0);
+    /// name.unlink()?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn replace_stale(mut self) -> Self {
         self.replaces = true;
@@ -81,6 +120,14 @@ impl Name {
     }
 
     /// The name as it was given.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Name;
+    ///
+    /// assert_eq!(Name::new("jobs")?.as_str(), "jobs");
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -88,6 +135,18 @@ impl Name {
 
     /// What other programs than those of this crate call the memory, as shm_open(3) does:
     /// `/multiproc.NAME`.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Name, Segment};
+    ///
+    /// let name = Name::new(&format!("os-id-{}", std::process::id()))?;
+    /// let _bytes = Segment::create(&name, 1000)?;
+    /// let path = format!("/dev/shm{}", name.os_id());
+    /// assert!(std::fs::exists(path).unwrap());
+    /// name.unlink()?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn os_id(&self) -> String {
         format!("/{PREFIX}{}", self.text)
@@ -95,6 +154,20 @@ impl Name {
 
     /// Takes the name away from what has it. Processes that have the object keep it; the kernel
     /// frees its memory with the last of them. True if something had the name.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Name, Value};
+    ///
+    /// let name = Name::new(&format!("unlink-{}", std::process::id()))?;
+    /// let total = Value::create(&name, 7u64)?;
+    /// assert!(name.unlink()?);
+    /// assert!(!name.unlink()?);
+    /// // Nobody finds it any more, but who has it keeps it.
+    /// assert!(Value::<u64>::open(&name).is_err());
+    /// assert_eq!(total.get()?, 7);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If the system does not let this process do it.
@@ -139,6 +212,21 @@ pub(crate) fn hash(bytes: impl Iterator<Item = u8>) -> u64 {
 }
 
 /// What can be used as a [`Name`]: a name, or a text.
+///
+/// # Examples
+/// ```
+/// use multiproc::{Name, Queue, ToName};
+///
+/// fn jobs(name: impl ToName) -> multiproc::Result<Queue<String>> {
+///     Queue::open_or_create(name, 100)
+/// }
+///
+/// let name = Name::new(&format!("to-name-{}", std::process::id()))?;
+/// let (one, other) = (jobs(&name)?, jobs(name.as_str())?);
+/// name.unlink()?;
+/// # drop((one, other));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 pub trait ToName {
     /// The name.
     ///

@@ -11,6 +11,22 @@ use super::named::make_way;
 use super::{Name, Segment};
 
 /// What has a name, as it was a moment ago.
+///
+/// # Examples
+/// ```
+/// use multiproc::{Name, Segment, Value};
+///
+/// let name = Name::new(&format!("info-{}", std::process::id()))?;
+/// let total = Value::create(&name, 7u64)?;
+/// let found = || Segment::list().map(|all| all.into_iter().find(|info| info.name == name));
+/// let info = found()?.unwrap();
+/// assert!(info.what.unwrap().starts_with("Value of u64"));
+/// assert!(info.is_in_use);
+/// drop(total);
+/// assert!(!found()?.unwrap().is_in_use);
+/// name.unlink()?;
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct NameInfo {

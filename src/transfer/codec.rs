@@ -11,6 +11,17 @@ use super::identity::{data_name, short_name, with_layout};
 use super::schema::shape;
 
 /// Why a codec could not do its work.
+///
+/// # Examples
+///
+/// ```
+/// use multiproc::{Codec, CodecError, Serde};
+///
+/// let decoded: Result<u32, CodecError> = Serde::decode(&[0x80]);
+/// assert!(decoded.is_err());
+/// // Any error becomes one, and so does a text.
+/// let _: CodecError = "not a number".into();
+/// ```
 pub type CodecError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Turns values of `T` into bytes and back.
@@ -70,6 +81,34 @@ pub trait Codec<T> {
 }
 
 /// How the messages of a [`Codec`] ride.
+///
+/// # Examples
+///
+/// A codec of one's own for plain values, which ride in slots as those of [`Plain`] do:
+///
+/// ```
+/// use bytemuck::Pod;
+/// use multiproc::{Codec, CodecError, Queue, Shape};
+///
+/// #[derive(Debug)]
+/// struct Mine;
+/// impl<T: Pod> Codec<T> for Mine {
+///     const SHAPE: Shape<T> = Shape::PLAIN;
+///
+///     fn encode(value: &T, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
+///         bytes.extend_from_slice(bytemuck::bytes_of(value));
+///         Ok(())
+///     }
+///     fn decode(bytes: &[u8]) -> Result<T, CodecError> {
+///         bytemuck::try_pod_read_unaligned(bytes).map_err(|error| error.to_string().into())
+///     }
+/// }
+///
+/// let mut queue = Queue::builder().codec::<Mine>().bounded::<u64>(10)?;
+/// queue.send(7)?;
+/// assert_eq!(queue.recv()?, 7);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Shape<T> {
     is_plain: bool,
@@ -92,6 +131,33 @@ impl<T: Pod> Shape<T> {
 }
 
 /// Marks a codec whose messages are framed, so that raw bytes may be sent beside them.
+///
+/// # Examples
+///
+/// A codec whose messages other programs can read:
+///
+/// ```
+/// use multiproc::{Codec, CodecError, Framed, Pipe};
+/// use serde::{Serialize, de::DeserializeOwned};
+///
+/// struct Json;
+/// impl Framed for Json {}
+/// impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
+///     fn encode(value: &T, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
+///         Ok(serde_json::to_writer(bytes, value)?)
+///     }
+///     fn decode(bytes: &[u8]) -> Result<T, CodecError> {
+///         Ok(serde_json::from_slice(bytes)?)
+///     }
+/// }
+///
+/// let (mut here, mut there) = Pipe::builder().codec::<Json>().simplex::<(String, u32)>()?;
+/// here.send(("jobs".to_owned(), 7))?;
+/// here.send_bytes(br#"["more", 8]"#)?;
+/// assert_eq!(there.recv_bytes()?, br#"["jobs",7]"#);
+/// assert_eq!(there.recv()?, ("more".to_owned(), 8));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Framed {}
 
 /// Any type that serde knows, in [postcard](https://docs.rs/postcard)'s format. The default.
@@ -102,6 +168,26 @@ pub trait Framed {}
 ///
 /// Types that need to know their format's description of itself (`#[serde(flatten)]`, untagged
 /// enums) cannot be decoded from it; that is an error, not a wrong value.
+///
+/// # Examples
+///
+/// ```
+/// use multiproc::Queue;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Debug, PartialEq, Serialize, Deserialize)]
+/// enum Job {
+///     Sweep { rooms: Vec<String> },
+///     Stop,
+/// }
+///
+/// let mut jobs = Queue::bounded(10)?;
+/// jobs.send(Job::Sweep { rooms: vec!["hall".to_owned()] })?;
+/// jobs.send(Job::Stop)?;
+/// assert!(matches!(jobs.recv()?, Job::Sweep { rooms } if rooms == ["hall"]));
+/// assert_eq!(jobs.recv()?, Job::Stop);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub enum Serde {}
 
@@ -181,6 +267,17 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Serde {
 }
 
 /// Types that are nothing but their bytes ([`bytemuck::Pod`]), copied bit for bit into fixed slots.
+///
+/// # Examples
+///
+/// ```
+/// use multiproc::{Plain, Queue};
+///
+/// let mut samples = Queue::builder().codec::<Plain>().bounded::<[f32; 4]>(10)?;
+/// samples.send([0.0, 0.5, 1.0, 1.5])?;
+/// assert_eq!(samples.recv()?, [0.0, 0.5, 1.0, 1.5]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub enum Plain {}
 
