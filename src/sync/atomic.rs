@@ -17,6 +17,22 @@ mod sealed {
 /// `AtomicBool` is not among them: another process may write any byte there, and most are no
 /// `bool`. Take an `AtomicU8`.
 ///
+/// # Examples
+/// A function for the atomics of all sizes:
+/// ```
+/// use std::sync::atomic::AtomicU32;
+///
+/// use multiproc::{Atomic, Segment};
+///
+/// fn fits<A: Atomic>(bytes: &Segment, at: usize) -> bool {
+///     bytes.atomic::<A>(at).is_ok()
+/// }
+///
+/// let bytes = Segment::new(64)?;
+/// assert!(fits::<AtomicU32>(&bytes, 60) && !fits::<AtomicU32>(&bytes, 61));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
+///
 /// # Safety
 /// Any bytes are valid, it has no padding, and it has the size, the alignment and the bytes of its
 /// integer.
@@ -26,6 +42,22 @@ pub unsafe trait Atomic: sealed::Sealed + Send + Sync + 'static {
 }
 
 /// An integer that can be changed atomically.
+///
+/// # Examples
+/// A function for the integers of all sizes:
+/// ```
+/// use std::sync::atomic::{AtomicI16, Ordering};
+///
+/// use multiproc::{Array, Integer};
+///
+/// fn counters<T: Integer>(names: &[&str], start: T) -> multiproc::Result<Array<T::Atomic>> {
+///     Array::atomics(names.len(), start)
+/// }
+///
+/// let counters: Array<AtomicI16> = counters(&["sent", "received"], 0i16)?;
+/// assert_eq!(counters[1].fetch_add(1, Ordering::Relaxed), 0);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no integer that can be changed atomically",
     label = "not an integer of 8 to 64 bits",

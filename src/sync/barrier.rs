@@ -63,6 +63,23 @@ pub struct Barrier {
 }
 
 /// What a party knows when all have come.
+///
+/// # Examples
+/// ```
+/// use multiproc::{Barrier, BarrierWait, Process};
+///
+/// fn meet(barrier: Barrier) -> multiproc::Result<usize> {
+///     let round: BarrierWait = barrier.wait()?;
+///     Ok(round.index())
+/// }
+///
+/// let barrier = Barrier::new(2)?;
+/// let child = Process::spawn(meet, barrier.clone())?;
+/// let round = barrier.wait()?;
+/// // One of them is 0, and the other is 1.
+/// assert_eq!(round.index() + child.join().unwrap()?, 1);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BarrierWait {
     index: u32,
@@ -72,12 +89,42 @@ pub struct BarrierWait {
 impl BarrierWait {
     /// How many parties were there before this one: from 0 to one less than there are parties, and
     /// different for each of them.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Barrier;
+    ///
+    /// let barrier = Barrier::new(1)?;
+    /// assert_eq!(barrier.wait()?.index(), 0);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn index(self) -> usize {
         self.index as usize
     }
 
     /// Whether this party was the last one to come. True for exactly one.
+    ///
+    /// # Examples
+    /// One of the parties does what is to be done once:
+    /// ```
+    /// use multiproc::{Barrier, Process, Value};
+    ///
+    /// fn step((barrier, rounds): (Barrier, Value<u64>)) -> multiproc::Result<()> {
+    ///     if barrier.wait()?.is_leader() {
+    ///         rounds.update(|rounds| *rounds += 1)?;
+    ///     }
+    ///     Ok(())
+    /// }
+    ///
+    /// let (barrier, rounds) = (Barrier::new(3)?, Value::new(0)?);
+    /// let children = [(); 3].map(|()| Process::spawn(step, (barrier.clone(), rounds.clone())));
+    /// for child in children {
+    ///     child?.join().unwrap()?;
+    /// }
+    /// assert_eq!(rounds.get()?, 1);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn is_leader(self) -> bool {
         self.index + 1 == self.parties
@@ -118,6 +165,15 @@ impl Nameable for Barrier {
 impl Barrier {
     /// Makes a barrier for so many parties. It takes about 8 KiB of shared memory.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Barrier, ErrorKind};
+    ///
+    /// assert_eq!(Barrier::new(3)?.parties(), 3);
+    /// assert_eq!(Barrier::new(0).unwrap_err().kind(), ErrorKind::Limit);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If there are no parties, or more than 16383; if there is no shared memory left, or no file
     /// descriptor for it.
@@ -128,6 +184,17 @@ impl Barrier {
     /// Makes a barrier that other programs find by its name. See [`Name`](crate::Name) for how long
     /// it stays.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Barrier, ErrorKind, Name};
+    ///
+    /// let name = Name::new(&format!("barrier-create-{}", std::process::id()))?;
+    /// let _barrier = Barrier::create(&name, 2)?;
+    /// assert_eq!(Barrier::create(&name, 2).unwrap_err().kind(), ErrorKind::Exists);
+    /// name.unlink()?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Exists`](ErrorKind::Exists) if something has the name; and as [`new`](Self::new).
     pub fn create(name: impl ToName, parties: usize) -> Result<Self> {
@@ -135,6 +202,19 @@ impl Barrier {
     }
 
     /// Opens a barrier that some program has made under this name.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Barrier, ErrorKind, Name};
+    ///
+    /// let name = Name::new(&format!("barrier-open-{}", std::process::id()))?;
+    /// assert_eq!(Barrier::open(&name).unwrap_err().kind(), ErrorKind::NotFound);
+    /// let _made = Barrier::create(&name, 2)?;
+    /// // In another program:
+    /// assert_eq!(Barrier::open(&name)?.parties(), 2);
+    /// name.unlink()?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) if nothing has the name, [`Mismatch`](ErrorKind::Mismatch)
@@ -145,6 +225,22 @@ impl Barrier {
 
     /// Opens a barrier of this name, or makes it if nothing has the name: of several programs that
     /// do so at once, all have the same one.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Barrier, ErrorKind, Name};
+    ///
+    /// let name = Name::new(&format!("barrier-either-{}", std::process::id()))?;
+    /// let one = Barrier::open_or_create(&name, 2)?;
+    /// // In another program, which may as well be the first:
+    /// let other = Barrier::open_or_create(&name, 2)?;
+    /// other.abort()?;
+    /// assert!(one.is_broken());
+    /// // All must mean the same.
+    /// assert_eq!(Barrier::open_or_create(&name, 3).unwrap_err().kind(), ErrorKind::Mismatch);
+    /// name.unlink()?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// `Mismatch` also if it is one for another number of parties; and as [`open`](Self::open) and
@@ -169,6 +265,24 @@ impl Barrier {
 
     /// Waits until all parties are here.
     ///
+    /// # Examples
+    /// What each did before is seen by all after it:
+    /// ```
+    /// use multiproc::{Array, Barrier, Process};
+    ///
+    /// fn half((barrier, sums, number): (Barrier, Array<u64>, usize)) -> multiproc::Result<u64> {
+    ///     sums.set(number, 10 + number as u64)?;
+    ///     barrier.wait()?;
+    ///     Ok(sums.get(1 - number)?)
+    /// }
+    ///
+    /// let (barrier, sums) = (Barrier::new(2)?, Array::new(2, 0)?);
+    /// let start = |number| Process::spawn(half, (barrier.clone(), sums.clone(), number));
+    /// let [one, other] = [0, 1].map(start);
+    /// assert_eq!((one?.join().unwrap()?, other?.join().unwrap()?), (11, 10));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Broken`](BarrierError::Broken), at once, if the barrier is broken or gets broken or reset
     /// meanwhile; [`Failed`](BarrierError::Failed) in a child that was forked without
@@ -179,6 +293,20 @@ impl Barrier {
 
     /// Waits until all parties are here, for so long at the most. When the time is up, it breaks
     /// the barrier.
+    ///
+    /// # Examples
+    /// A party that gives up breaks the barrier, so that no other waits for it:
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use multiproc::Barrier;
+    ///
+    /// let barrier = Barrier::new(2)?;
+    /// let error = barrier.wait_timeout(Duration::from_millis(1)).unwrap_err();
+    /// assert!(error.is_timeout());
+    /// assert!(barrier.wait().unwrap_err().is_broken());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`TimedOut`](BarrierError::TimedOut) if they did not come in time, and as
@@ -247,6 +375,22 @@ impl Barrier {
     ///
     /// For a party that cannot come any more, so that the others need not wait for ever.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Barrier, Process};
+    ///
+    /// fn wait(barrier: Barrier) -> bool {
+    ///     barrier.wait().is_err_and(|error| error.is_broken())
+    /// }
+    ///
+    /// let barrier = Barrier::new(2)?;
+    /// let child = Process::spawn(wait, barrier.clone())?;
+    /// // Whether it waits already, or comes later.
+    /// barrier.abort()?;
+    /// assert!(child.join().unwrap());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// In a child that was forked without [`Process::fork`](crate::Process::fork).
     pub fn abort(&self) -> Result<()> {
@@ -260,6 +404,18 @@ impl Barrier {
     /// Who waits meanwhile gets [`Broken`](BarrierError::Broken). If nobody does, and it is not
     /// broken, nothing happens.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Barrier;
+    ///
+    /// let barrier = Barrier::new(1)?;
+    /// barrier.abort()?;
+    /// assert!(barrier.wait().is_err());
+    /// barrier.reset()?;
+    /// assert!(barrier.wait().is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`abort`](Self::abort).
     pub fn reset(&self) -> Result<()> {
@@ -269,12 +425,36 @@ impl Barrier {
     }
 
     /// How many parties there are to be.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Barrier;
+    ///
+    /// assert_eq!(Barrier::new(3)?.parties(), 3);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn parties(&self) -> usize {
         self.parties as usize
     }
 
     /// How many parties wait, as of a moment ago.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Barrier;
+    ///
+    /// let barrier = Barrier::new(2)?;
+    /// assert_eq!(barrier.waiting(), 0);
+    /// std::thread::scope(|threads| {
+    ///     threads.spawn(|| barrier.wait());
+    ///     while barrier.waiting() < 1 {
+    ///         std::thread::yield_now();
+    ///     }
+    ///     barrier.wait()
+    /// })?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "n_waiting")]
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -282,6 +462,17 @@ impl Barrier {
     }
 
     /// Whether it is broken, as of a moment ago.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Barrier;
+    ///
+    /// let barrier = Barrier::new(2)?;
+    /// assert!(!barrier.is_broken());
+    /// barrier.abort()?;
+    /// assert!(barrier.is_broken());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "broken")]
     #[must_use]
     pub fn is_broken(&self) -> bool {

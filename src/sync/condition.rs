@@ -66,6 +66,16 @@ named_verbs!(Condition, "a condition");
 impl Condition {
     /// Makes a condition for which nobody waits. It takes 5 KiB of shared memory.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Condition;
+    ///
+    /// let condition = Condition::new()?;
+    /// // Nobody waits for it.
+    /// assert!(!condition.notify_one()?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If there is no shared memory left, or no file descriptor for it.
     pub fn new() -> Result<Self> {
@@ -93,6 +103,27 @@ impl Condition {
     ///
     /// Of a [`ReentrantLock`](crate::ReentrantLock) all levels are given up, and taken again.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Condition, Process, Value};
+    ///
+    /// fn finish((left, changed): (Value<u32>, Condition)) -> multiproc::Result<()> {
+    ///     left.set(0)?;
+    ///     changed.notify_one()?;
+    ///     Ok(())
+    /// }
+    ///
+    /// let (left, changed) = (Value::new(1u32)?, Condition::new()?);
+    /// let mut guard = left.lock()?;
+    /// let child = Process::spawn(finish, (left.clone(), changed.clone()))?;
+    /// while *guard > 0 {
+    ///     guard = changed.wait(guard)?;
+    /// }
+    /// # drop(guard);
+    /// # child.join().unwrap()?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`OwnerDied`](LockError::OwnerDied) and [`Panicked`](LockError::Panicked) with the guard, if
     /// the lock was left poisoned meanwhile; [`Failed`](LockError::Failed), and then the guard is
@@ -108,6 +139,21 @@ impl Condition {
     ///
     /// It may take longer if somebody else has the lock then.
     ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use multiproc::{Condition, Lock};
+    ///
+    /// let (lock, changed) = (Lock::new()?, Condition::new()?);
+    /// let (guard, is_notified) = changed.wait_timeout(lock.lock()?, Duration::from_millis(1))?;
+    /// assert!(!is_notified);
+    /// // The lock is in this thread's hands again.
+    /// assert!(lock.is_locked());
+    /// # drop(guard);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`wait`](Self::wait).
     pub fn wait_timeout<G: Guard>(
@@ -122,6 +168,25 @@ impl Condition {
     ///
     /// It is asked with the lock in hand, and given what the lock guards: the data, or `()` where
     /// it has none. Python's `wait_for` waits until its condition holds; this is its opposite.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Condition, Process, Value};
+    ///
+    /// fn work((left, changed): (Value<u32>, Condition)) -> multiproc::Result<()> {
+    ///     left.update(|left| *left -= 1)?;
+    ///     changed.notify_all()?;
+    ///     Ok(())
+    /// }
+    ///
+    /// let (left, changed) = (Value::new(3u32)?, Condition::new()?);
+    /// let workers = [(); 3].map(|()| Process::spawn(work, (left.clone(), changed.clone())));
+    /// let guard = changed.wait_while(left.lock()?, |left| *left > 0)?;
+    /// assert_eq!(*guard, 0);
+    /// # drop(guard);
+    /// # for worker in workers { worker?.join().unwrap()?; }
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`wait`](Self::wait); of a lock that is poisoned the condition is not asked.
@@ -139,6 +204,21 @@ impl Condition {
 
     /// As [`wait_while`](Self::wait_while), for so long at the most. Says whether the wait came to
     /// its end; if not, the time was up, and `condition` held still.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use multiproc::{Condition, Value};
+    ///
+    /// const SOON: Duration = Duration::from_millis(1);
+    ///
+    /// let (left, changed) = (Value::new(3u32)?, Condition::new()?);
+    /// let (guard, is_done) = changed.wait_timeout_while(left.lock()?, SOON, |left| *left > 0)?;
+    /// assert!(!is_done);
+    /// assert_eq!(*guard, 3);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`wait_while`](Self::wait_while); with a poisoned guard comes `false`.
@@ -165,6 +245,20 @@ impl Condition {
     /// Python's `notify` needs the lock; this does not. What was done before it is seen by the
     /// thread that it wakes.
     ///
+    /// # Examples
+    /// What is notified is the thread that waits; nothing is kept for one that comes later:
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use multiproc::{Condition, Lock};
+    ///
+    /// let (lock, changed) = (Lock::new()?, Condition::new()?);
+    /// assert!(!changed.notify_one()?);
+    /// let (_guard, is_notified) = changed.wait_timeout(lock.lock()?, Duration::from_millis(1))?;
+    /// assert!(!is_notified);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// In a child that was forked without [`Process::fork`](crate::Process::fork).
     pub fn notify_one(&self) -> Result<bool> {
@@ -172,6 +266,28 @@ impl Condition {
     }
 
     /// Notifies the `n` threads that have waited longest, or all if they are fewer. Says how many.
+    ///
+    /// # Examples
+    /// There is work for two:
+    /// ```
+    /// use multiproc::{Condition, Process, Value};
+    ///
+    /// fn work((jobs, changed): (Value<u32>, Condition)) -> multiproc::Result<()> {
+    ///     let mut jobs = changed.wait_while(jobs.lock()?, |jobs| *jobs == 0)?;
+    ///     *jobs -= 1;
+    ///     Ok(())
+    /// }
+    ///
+    /// let (jobs, changed) = (Value::new(0)?, Condition::new()?);
+    /// let workers = [(); 2].map(|()| Process::spawn(work, (jobs.clone(), changed.clone())));
+    /// jobs.set(2)?;
+    /// assert!(changed.notify(2)? <= 2); // Fewer, if one has not come yet: it will not wait.
+    /// for worker in workers {
+    ///     worker?.join().unwrap()?;
+    /// }
+    /// assert_eq!(jobs.get()?, 0);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`notify_one`](Self::notify_one).
@@ -181,6 +297,25 @@ impl Condition {
     }
 
     /// Notifies all threads that wait. Says how many.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Condition, Process, Value};
+    ///
+    /// fn start((go, changed): (Value<u8>, Condition)) -> multiproc::Result<()> {
+    ///     changed.wait_while(go.lock()?, |go| *go == 0)?;
+    ///     Ok(())
+    /// }
+    ///
+    /// let (go, changed) = (Value::new(0)?, Condition::new()?);
+    /// let runners = [(); 3].map(|()| Process::spawn(start, (go.clone(), changed.clone())));
+    /// go.set(1)?;
+    /// changed.notify_all()?;
+    /// for runner in runners {
+    ///     runner?.join().unwrap()?;
+    /// }
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`notify_one`](Self::notify_one).

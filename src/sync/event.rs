@@ -56,6 +56,14 @@ named_verbs!(Event, "an event");
 impl Event {
     /// Makes an event, which is not set. It takes 128 bytes of shared memory.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Event;
+    ///
+    /// assert!(!Event::new()?.is_set());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If there is no shared memory left, or no file descriptor for it.
     pub fn new() -> Result<Self> {
@@ -77,6 +85,23 @@ impl Event {
 
     /// Sets the flag, and ends every wait. The flag stays set until somebody clears it.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Event, Process};
+    ///
+    /// fn wait(event: Event) -> multiproc::Result<()> {
+    ///     event.wait()
+    /// }
+    ///
+    /// let event = Event::new()?;
+    /// let children = [(); 3].map(|()| Process::spawn(wait, event.clone()));
+    /// event.set()?;
+    /// for child in children {
+    ///     child?.join().unwrap()?;
+    /// }
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// In a child that was forked without [`Process::fork`](crate::Process::fork).
     pub fn set(&self) -> Result<()> {
@@ -87,6 +112,17 @@ impl Event {
 
     /// Clears the flag. Waits that a set has ended end, all the same.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Event;
+    ///
+    /// let event = Event::new()?;
+    /// event.set()?;
+    /// event.clear()?;
+    /// assert!(!event.is_set());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`set`](Self::set).
     pub fn clear(&self) -> Result<()> {
@@ -96,12 +132,49 @@ impl Event {
     }
 
     /// Whether the flag is set, as of a moment ago.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Event, Process};
+    ///
+    /// fn work(stop: Event) -> u64 {
+    ///     let mut steps = 0;
+    ///     while !stop.is_set() {
+    ///         steps += 1;
+    ///     }
+    ///     steps
+    /// }
+    ///
+    /// let stop = Event::new()?;
+    /// let worker = Process::spawn(work, stop.clone())?;
+    /// stop.set()?;
+    /// println!("{} steps", worker.join().unwrap());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn is_set(&self) -> bool {
         self.object.machine().is_set()
     }
 
     /// Waits until the flag is set, or was set since the call began.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Event, Process};
+    ///
+    /// fn prepare(ready: Event) -> multiproc::Result<()> {
+    ///     // Whatever takes its time.
+    ///     ready.set()
+    /// }
+    ///
+    /// let ready = Event::new()?;
+    /// let child = Process::spawn(prepare, ready.clone())?;
+    /// ready.wait()?;
+    /// // It stays set: this does not wait.
+    /// ready.wait()?;
+    /// # child.join().unwrap()?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`set`](Self::set).
@@ -112,6 +185,19 @@ impl Event {
 
     /// Waits until the flag is set, or was set since the call began, for so long at the most. True
     /// if it was, false if the time was up.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use multiproc::Event;
+    ///
+    /// let event = Event::new()?;
+    /// assert!(!event.wait_timeout(Duration::from_millis(1))?);
+    /// event.set()?;
+    /// assert!(event.wait_timeout(Duration::from_millis(1))?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`set`](Self::set).

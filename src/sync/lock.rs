@@ -60,6 +60,24 @@ pub struct Lock {
 ///
 /// It stays with the thread that took the lock. In a child that was forked meanwhile its copy does
 /// nothing: the lock is the parent's.
+///
+/// # Examples
+/// ```
+/// use multiproc::{Lock, LockGuard};
+///
+/// fn append<'a>(lock: &'a Lock, line: &str) -> multiproc::Result<LockGuard<'a>> {
+///     let guard = lock.lock()?;
+///     println!("{line}");
+///     Ok(guard)
+/// }
+///
+/// let lock = Lock::new()?;
+/// let guard = append(&lock, "first")?;
+/// assert!(lock.is_locked());
+/// drop(guard);
+/// assert!(!lock.is_locked());
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[must_use = "the lock is free again as soon as its guard is dropped"]
 #[derive(Debug)]
 pub struct LockGuard<'a> {
@@ -72,6 +90,14 @@ named_verbs!(Lock, "a lock");
 
 impl Lock {
     /// Makes a lock, which is free. It takes 256 bytes of shared memory.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Lock;
+    ///
+    /// assert!(!Lock::new()?.is_locked());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If there is no shared memory left, or no file descriptor for it.
@@ -89,6 +115,29 @@ impl Lock {
 
     /// Takes the lock, waiting for it as long as it takes.
     ///
+    /// # Examples
+    /// Whoever comes after an owner that died is told so, and has the lock:
+    /// ```
+    /// use multiproc::{Lock, LockError, Process};
+    ///
+    /// fn crash(lock: Lock) {
+    ///     let _guard = lock.lock().unwrap();
+    ///     std::process::exit(1);
+    /// }
+    ///
+    /// let lock = Lock::new()?;
+    /// let child = Process::spawn(crash, lock.clone())?;
+    /// let its_pid = child.pid();
+    /// child.join().unwrap_err();
+    /// if let Err(LockError::OwnerDied { guard, pid, .. }) = lock.lock() {
+    ///     assert_eq!(pid, its_pid);
+    ///     lock.clear_poison();
+    ///     drop(guard);
+    /// }
+    /// assert!(lock.lock().is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`OwnerDied`](LockError::OwnerDied) and [`Panicked`](LockError::Panicked) with the guard, if
     /// an owner left the lock poisoned; [`WouldDeadlock`](LockError::WouldDeadlock) if this thread
@@ -102,6 +151,22 @@ impl Lock {
 
     /// Takes the lock if it is free.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Lock, Process};
+    ///
+    /// fn is_free(lock: Lock) -> bool {
+    ///     lock.try_lock().is_ok()
+    /// }
+    ///
+    /// let lock = Lock::new()?;
+    /// let guard = lock.lock()?;
+    /// assert!(!Process::spawn(is_free, lock.clone())?.join().unwrap());
+    /// drop(guard);
+    /// assert!(Process::spawn(is_free, lock.clone())?.join().unwrap());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`WouldBlock`](LockError::WouldBlock) if it is not, and as [`lock`](Self::lock).
     #[inline]
@@ -110,6 +175,25 @@ impl Lock {
     }
 
     /// Takes the lock, waiting for it for so long at the most.
+    ///
+    /// # Examples
+    /// A thread that has the lock need not wait for the end of the time:
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use multiproc::{Lock, LockError};
+    ///
+    /// let lock = Lock::new()?;
+    /// let _guard = lock.lock_timeout(Duration::from_secs(1))?;
+    /// std::thread::scope(|threads| {
+    ///     threads.spawn(|| {
+    ///         let error = lock.lock_timeout(Duration::from_millis(1)).unwrap_err();
+    ///         assert!(error.is_timeout());
+    ///     });
+    /// });
+    /// assert!(matches!(lock.lock_timeout(Duration::MAX), Err(LockError::WouldDeadlock)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`TimedOut`](LockError::TimedOut) if it was not free in time, and as [`lock`](Self::lock).
@@ -147,12 +231,35 @@ impl Lock {
     }
 
     /// Who has the lock, if anybody has.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Lock;
+    ///
+    /// let lock = Lock::new()?;
+    /// assert_eq!(lock.who_holds(), None);
+    /// let _guard = lock.lock()?;
+    /// assert_eq!(lock.who_holds().unwrap().pid, std::process::id());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn who_holds(&self) -> Option<Holder> {
         owned::holder_of(self.object.machine(), self.object.segment())
     }
 
     /// Whether somebody has the lock.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Lock;
+    ///
+    /// let lock = Lock::new()?;
+    /// let guard = lock.lock()?;
+    /// assert!(lock.is_locked());
+    /// drop(guard);
+    /// assert!(!lock.is_locked());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "locked")]
     #[must_use]
     pub fn is_locked(&self) -> bool {
@@ -161,12 +268,46 @@ impl Lock {
 
     /// Whether an owner died or panicked, and nobody has called
     /// [`clear_poison`](Self::clear_poison) since.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Lock, Process};
+    ///
+    /// fn crash(lock: Lock) {
+    ///     let _guard = lock.lock().unwrap();
+    ///     std::process::exit(1);
+    /// }
+    ///
+    /// let lock = Lock::new()?;
+    /// Process::spawn(crash, lock.clone())?.join().unwrap_err();
+    /// assert!(lock.is_poisoned());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
         !self.object.machine().legacy().is_none()
     }
 
     /// Tells everybody that all is well again. For whoever has the lock and has looked.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Lock, LockError, Process};
+    ///
+    /// fn crash(lock: Lock) {
+    ///     let _guard = lock.lock().unwrap();
+    ///     std::process::exit(1);
+    /// }
+    ///
+    /// let lock = Lock::new()?;
+    /// Process::spawn(crash, lock.clone())?.join().unwrap_err();
+    /// let guard = lock.lock().or_else(LockError::recover)?;
+    /// // Put in order what the lock guards.
+    /// lock.clear_poison();
+    /// drop(guard);
+    /// assert!(lock.lock().is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn clear_poison(&self) {
         self.object.machine().clear();
     }

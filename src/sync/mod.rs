@@ -33,6 +33,17 @@ pub use semaphore::{Permit, Semaphore};
 use crate::segment::Segment;
 
 /// A process that has something of a shared object in its hands, as it was a moment ago.
+///
+/// # Examples
+/// ```
+/// use multiproc::{Holder, Semaphore};
+///
+/// let desks = Semaphore::bounded(3)?;
+/// let _desks = (desks.acquire()?, desks.acquire()?);
+/// let holders: Vec<Holder> = desks.who_holds();
+/// assert_eq!((holders[0].pid, holders[0].count), (std::process::id(), 2));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Holder {

@@ -59,6 +59,18 @@ macro_rules! named_verbs {
             #[doc = concat!("Makes ", $what, " that other programs find by its name. See")]
             /// [`Name`](crate::Name) for how long it stays.
             ///
+            /// # Examples
+            /// ```
+            #[doc = concat!("use multiproc::{ErrorKind, Name, ", stringify!($type), "};")]
+            ///
+            /// let name = Name::new(&format!("made-{}", std::process::id()))?;
+            #[doc = concat!("let _made = ", stringify!($type), "::create(&name)?;")]
+            #[doc = concat!("let error = ", stringify!($type), "::create(&name).unwrap_err();")]
+            /// assert_eq!(error.kind(), ErrorKind::Exists);
+            /// name.unlink()?;
+            /// # Ok::<(), multiproc::Error>(())
+            /// ```
+            ///
             /// # Errors
             /// [`Exists`](crate::ErrorKind::Exists) if something has the name; and as
             /// [`new`](Self::new).
@@ -67,6 +79,20 @@ macro_rules! named_verbs {
             }
 
             #[doc = concat!("Opens ", $what, " that some program has made under this name.")]
+            ///
+            /// # Examples
+            /// ```
+            #[doc = concat!("use multiproc::{ErrorKind, Name, ", stringify!($type), "};")]
+            ///
+            /// let name = Name::new(&format!("opened-{}", std::process::id()))?;
+            #[doc = concat!("let error = ", stringify!($type), "::open(&name).unwrap_err();")]
+            /// assert_eq!(error.kind(), ErrorKind::NotFound);
+            #[doc = concat!("let _made = ", stringify!($type), "::create(&name)?;")]
+            /// // In another program:
+            #[doc = concat!("let _same = ", stringify!($type), "::open(&name)?;")]
+            /// name.unlink()?;
+            /// # Ok::<(), multiproc::Error>(())
+            /// ```
             ///
             /// # Errors
             /// [`NotFound`](crate::ErrorKind::NotFound) if nothing has the name,
@@ -78,6 +104,19 @@ macro_rules! named_verbs {
 
             #[doc = concat!("Opens ", $what, " of this name, or makes it if nothing has the name:")]
             /// of several programs that do so at once, all have the same one.
+            ///
+            /// # Examples
+            /// ```
+            #[doc = concat!("use multiproc::{Name, ", stringify!($type), "};")]
+            ///
+            /// let name = Name::new(&format!("either-{}", std::process::id()))?;
+            #[doc = concat!("let one = ", stringify!($type), "::open_or_create(&name)?;")]
+            /// // In another program, which may as well be the first:
+            #[doc = concat!("let other = ", stringify!($type), "::open_or_create(&name)?;")]
+            /// assert!(one == other);
+            /// name.unlink()?;
+            /// # Ok::<(), multiproc::Error>(())
+            /// ```
             ///
             /// # Errors
             /// As [`open`](Self::open) and [`new`](Self::new).

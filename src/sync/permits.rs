@@ -10,6 +10,19 @@ use super::semaphore::{Semaphore, too_many};
 
 /// How many permits a semaphore is made with, and whose they are: see
 /// [`Semaphore`](super::Semaphore).
+///
+/// # Examples
+/// ```
+/// use multiproc::{ErrorKind, Name, Permits, Semaphore};
+///
+/// let name = Name::new(&format!("permits-{}", std::process::id()))?;
+/// let desks = Semaphore::create(&name, Permits::Bounded(2))?;
+/// assert_eq!(desks.available(), 2);
+/// // A number means `Permits::Owned`, which is another manner.
+/// assert_eq!(Semaphore::open_or_create(&name, 2).unwrap_err().kind(), ErrorKind::Mismatch);
+/// name.unlink()?;
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permits {
     /// As of [`Semaphore::new`](super::Semaphore::new).

@@ -47,6 +47,21 @@ pub struct ReentrantLock {
 /// One of the times that a thread has the lock. The last one that is dropped frees it.
 ///
 /// It stays with its thread. In a child that was forked meanwhile its copy does nothing.
+///
+/// # Examples
+/// ```
+/// use multiproc::ReentrantLock;
+///
+/// let lock = ReentrantLock::new()?;
+/// let outer = lock.lock()?;
+/// let inner = lock.lock()?;
+/// drop(outer);
+/// // It is free when both are gone, in whichever order.
+/// assert!(lock.is_locked());
+/// drop(inner);
+/// assert!(!lock.is_locked());
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[must_use = "the lock is free again as soon as its guard is dropped"]
 #[derive(Debug)]
 pub struct ReentrantGuard<'a> {
@@ -59,6 +74,14 @@ named_verbs!(ReentrantLock, "a lock");
 
 impl ReentrantLock {
     /// Makes a lock, which is free. It takes 256 bytes of shared memory.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::ReentrantLock;
+    ///
+    /// assert!(!ReentrantLock::new()?.is_locked());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If there is no shared memory left, or no file descriptor for it.
@@ -76,6 +99,17 @@ impl ReentrantLock {
 
     /// Takes the lock once more, or waits for it as long as it takes.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::ReentrantLock;
+    ///
+    /// let lock = ReentrantLock::new()?;
+    /// let _outer = lock.lock()?;
+    /// let inner = lock.lock()?;
+    /// assert_eq!(inner.depth(), 2);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`OwnerDied`](LockError::OwnerDied) and [`Panicked`](LockError::Panicked) with the guard, if
     /// an owner left the lock poisoned; not again for the levels above.
@@ -90,6 +124,22 @@ impl ReentrantLock {
 
     /// Takes the lock if it is free, or this thread's already.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Process, ReentrantLock};
+    ///
+    /// fn is_free(lock: ReentrantLock) -> bool {
+    ///     lock.try_lock().is_ok()
+    /// }
+    ///
+    /// let lock = ReentrantLock::new()?;
+    /// let _guard = lock.lock()?;
+    /// // It is this thread's, and nobody else's.
+    /// assert!(lock.try_lock().is_ok());
+    /// assert!(!Process::spawn(is_free, lock.clone())?.join().unwrap());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`WouldBlock`](LockError::WouldBlock) if it is not, and as [`lock`](Self::lock).
     #[inline]
@@ -98,6 +148,23 @@ impl ReentrantLock {
     }
 
     /// Takes the lock once more, or waits for it for so long at the most.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use multiproc::ReentrantLock;
+    ///
+    /// let lock = ReentrantLock::new()?;
+    /// let _guard = lock.lock()?;
+    /// std::thread::scope(|threads| {
+    ///     threads.spawn(|| {
+    ///         let error = lock.lock_timeout(Duration::from_millis(1)).unwrap_err();
+    ///         assert!(error.is_timeout());
+    ///     });
+    /// });
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`TimedOut`](LockError::TimedOut) if it was not free in time, and as [`lock`](Self::lock).
@@ -138,12 +205,35 @@ impl ReentrantLock {
     }
 
     /// Who has the lock, if anybody has.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::ReentrantLock;
+    ///
+    /// let lock = ReentrantLock::new()?;
+    /// let _levels = (lock.lock()?, lock.lock()?);
+    /// let holder = lock.who_holds().unwrap();
+    /// assert_eq!((holder.pid, holder.count), (std::process::id(), 2));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn who_holds(&self) -> Option<Holder> {
         owned::holder_of(self.object.machine(), self.object.segment())
     }
 
     /// Whether somebody has the lock.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::ReentrantLock;
+    ///
+    /// let lock = ReentrantLock::new()?;
+    /// let guard = lock.lock()?;
+    /// assert!(lock.is_locked());
+    /// drop(guard);
+    /// assert!(!lock.is_locked());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "locked")]
     #[must_use]
     pub fn is_locked(&self) -> bool {
@@ -152,12 +242,46 @@ impl ReentrantLock {
 
     /// Whether an owner died or panicked, and nobody has called
     /// [`clear_poison`](Self::clear_poison) since.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Process, ReentrantLock};
+    ///
+    /// fn crash(lock: ReentrantLock) {
+    ///     let _guard = lock.lock().unwrap();
+    ///     std::process::exit(1);
+    /// }
+    ///
+    /// let lock = ReentrantLock::new()?;
+    /// Process::spawn(crash, lock.clone())?.join().unwrap_err();
+    /// assert!(lock.is_poisoned());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
         !self.object.machine().legacy().is_none()
     }
 
     /// Tells everybody that all is well again. For whoever has the lock and has looked.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{LockError, Process, ReentrantLock};
+    ///
+    /// fn crash(lock: ReentrantLock) {
+    ///     let _guard = lock.lock().unwrap();
+    ///     std::process::exit(1);
+    /// }
+    ///
+    /// let lock = ReentrantLock::new()?;
+    /// Process::spawn(crash, lock.clone())?.join().unwrap_err();
+    /// let guard = lock.lock().or_else(LockError::recover)?;
+    /// // Put in order what the lock guards.
+    /// lock.clear_poison();
+    /// drop(guard);
+    /// assert!(lock.lock().is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn clear_poison(&self) {
         self.object.machine().clear();
     }
@@ -170,6 +294,19 @@ fn too_deep() -> Error {
 
 impl ReentrantGuard<'_> {
     /// How often this thread has the lock, this time included.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::ReentrantLock;
+    ///
+    /// let lock = ReentrantLock::new()?;
+    /// let outer = lock.lock()?;
+    /// assert_eq!(outer.depth(), 1);
+    /// let inner = lock.lock()?;
+    /// // All guards of the thread count alike.
+    /// assert_eq!((outer.depth(), inner.depth()), (2, 2));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn depth(&self) -> u32 {
         self.lock.object.machine().depth()

@@ -77,6 +77,21 @@ pub struct RwLock {
 ///
 /// It stays with the thread that took the lock. In a child that was forked meanwhile its copy does
 /// nothing: the right is the parent's.
+///
+/// # Examples
+/// ```
+/// use multiproc::RwLock;
+///
+/// let lock = RwLock::new()?;
+/// let reading = lock.read()?;
+/// std::thread::scope(|threads| {
+///     // Another one may read, but not write.
+///     threads.spawn(|| assert!(lock.try_read().is_ok()));
+///     threads.spawn(|| assert!(lock.write_timeout(std::time::Duration::ZERO).is_err()));
+/// });
+/// # drop(reading);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[must_use = "the lock is free again as soon as its guard is dropped"]
 #[derive(Debug)]
 pub struct ReadGuard<'a> {
@@ -90,6 +105,20 @@ pub struct ReadGuard<'a> {
 ///
 /// It stays with the thread that took the lock. In a child that was forked meanwhile its copy does
 /// nothing: the right is the parent's.
+///
+/// # Examples
+/// ```
+/// use multiproc::RwLock;
+///
+/// let lock = RwLock::new()?;
+/// let writing = lock.write()?;
+/// std::thread::scope(|threads| {
+///     threads.spawn(|| assert!(lock.try_read().unwrap_err().is_held()));
+///     threads.spawn(|| assert!(lock.try_write().unwrap_err().is_held()));
+/// });
+/// # drop(writing);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[must_use = "the lock is free again as soon as its guard is dropped"]
 #[derive(Debug)]
 pub struct WriteGuard<'a> {
@@ -99,6 +128,20 @@ pub struct WriteGuard<'a> {
 }
 
 /// Who has an [`RwLock`], as it was a moment ago.
+///
+/// # Examples
+/// ```
+/// use multiproc::{RwHolders, RwLock};
+///
+/// let lock = RwLock::new()?;
+/// assert!(matches!(lock.who_holds(), RwHolders::Nobody));
+/// let reading = lock.read()?;
+/// assert!(matches!(lock.who_holds(), RwHolders::Readers(readers) if readers.len() == 1));
+/// drop(reading);
+/// let _writing = lock.write()?;
+/// assert!(matches!(lock.who_holds(), RwHolders::Writer(_)));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RwHolders {
     /// Nobody reads, and nobody writes.
@@ -113,6 +156,15 @@ named_verbs!(RwLock, "a lock");
 
 impl RwLock {
     /// Makes a lock, which is free. It takes 4352 bytes of shared memory.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::RwLock;
+    ///
+    /// let lock = RwLock::new()?;
+    /// assert!(lock.try_write().is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If there is no shared memory left, or no file descriptor for it.
@@ -130,6 +182,22 @@ impl RwLock {
 
     /// Takes the lock for reading, waiting as long as somebody writes, or waits to write.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Process, RwLock};
+    ///
+    /// fn read(lock: RwLock) -> multiproc::Result<u32> {
+    ///     let _guard = lock.read()?;
+    ///     Ok(std::process::id())
+    /// }
+    ///
+    /// let lock = RwLock::new()?;
+    /// let _guard = lock.read()?;
+    /// // The child reads meanwhile.
+    /// assert_ne!(Process::spawn(read, lock.clone())?.join().unwrap()?, std::process::id());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`OwnerDied`](LockError::OwnerDied) and [`Panicked`](LockError::Panicked) with the guard, if
     /// a writer left the lock poisoned; [`WouldDeadlock`](LockError::WouldDeadlock) if this thread
@@ -142,6 +210,22 @@ impl RwLock {
 
     /// Takes the lock for reading if nobody writes, or waits to write.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Process, RwLock};
+    ///
+    /// fn can_read(lock: RwLock) -> bool {
+    ///     lock.try_read().is_ok()
+    /// }
+    ///
+    /// let lock = RwLock::new()?;
+    /// let guard = lock.write()?;
+    /// assert!(!Process::spawn(can_read, lock.clone())?.join().unwrap());
+    /// drop(guard);
+    /// assert!(Process::spawn(can_read, lock.clone())?.join().unwrap());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`WouldBlock`](LockError::WouldBlock) if somebody does, and as [`read`](Self::read).
     #[inline]
@@ -150,6 +234,23 @@ impl RwLock {
     }
 
     /// Takes the lock for reading, waiting for it for so long at the most.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use multiproc::RwLock;
+    ///
+    /// let lock = RwLock::new()?;
+    /// let _guard = lock.write()?;
+    /// std::thread::scope(|threads| {
+    ///     threads.spawn(|| {
+    ///         let error = lock.read_timeout(Duration::from_millis(1)).unwrap_err();
+    ///         assert!(error.is_timeout());
+    ///     });
+    /// });
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`TimedOut`](LockError::TimedOut) if there were writers all the time, and as
@@ -163,6 +264,26 @@ impl RwLock {
 
     /// Takes the lock for writing, waiting as long as others have it, and keeping new readers out
     /// meanwhile.
+    ///
+    /// # Examples
+    /// Whoever comes after a writer that died is told so, and has the lock:
+    /// ```
+    /// use multiproc::{LockError, Process, RwLock};
+    ///
+    /// fn crash(lock: RwLock) {
+    ///     let _guard = lock.write().unwrap();
+    ///     std::process::exit(1);
+    /// }
+    ///
+    /// let lock = RwLock::new()?;
+    /// Process::spawn(crash, lock.clone())?.join().unwrap_err();
+    /// if let Err(LockError::OwnerDied { guard, .. }) = lock.write() {
+    ///     lock.clear_poison();
+    ///     drop(guard);
+    /// }
+    /// assert!(lock.write().is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`OwnerDied`](LockError::OwnerDied) and [`Panicked`](LockError::Panicked) with the guard, if
@@ -178,6 +299,22 @@ impl RwLock {
     ///
     /// While it looks, other calls that do not wait may find the lock taken.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Process, RwLock};
+    ///
+    /// fn can_write(lock: RwLock) -> bool {
+    ///     lock.try_write().is_ok()
+    /// }
+    ///
+    /// let lock = RwLock::new()?;
+    /// let guard = lock.read()?;
+    /// assert!(!Process::spawn(can_write, lock.clone())?.join().unwrap());
+    /// drop(guard);
+    /// assert!(Process::spawn(can_write, lock.clone())?.join().unwrap());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`WouldBlock`](LockError::WouldBlock) if somebody has it, and as [`write`](Self::write).
     #[inline]
@@ -187,6 +324,24 @@ impl RwLock {
 
     /// Takes the lock for writing, waiting for it for so long at the most, and keeping new readers
     /// out meanwhile.
+    ///
+    /// # Examples
+    /// A reader keeps it from writing, until the time is up:
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use multiproc::RwLock;
+    ///
+    /// let lock = RwLock::new()?;
+    /// let _guard = lock.read()?;
+    /// std::thread::scope(|threads| {
+    ///     threads.spawn(|| {
+    ///         let error = lock.write_timeout(Duration::from_millis(1)).unwrap_err();
+    ///         assert!(error.is_timeout());
+    ///     });
+    /// });
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`TimedOut`](LockError::TimedOut) if somebody had it all the time, and as
@@ -258,6 +413,17 @@ impl RwLock {
     /// Who has the lock.
     ///
     /// A process that looks whether it may read counts as a reader meanwhile.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{RwHolders, RwLock};
+    ///
+    /// let lock = RwLock::new()?;
+    /// let _guard = lock.write()?;
+    /// let RwHolders::Writer(writer) = lock.who_holds() else { unreachable!() };
+    /// assert_eq!(writer.pid, std::process::id());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn who_holds(&self) -> RwHolders {
         let (machine, segment) = (self.object.machine(), self.object.segment());
@@ -276,12 +442,54 @@ impl RwLock {
 
     /// Whether a writer died or panicked, and nobody has called
     /// [`clear_poison`](Self::clear_poison) since.
+    ///
+    /// # Examples
+    /// By a writer that died; a reader changes nothing that could be half done:
+    /// ```
+    /// use multiproc::{Process, RwLock};
+    ///
+    /// fn crash_reading(lock: RwLock) {
+    ///     let _guard = lock.read().unwrap();
+    ///     std::process::exit(1);
+    /// }
+    ///
+    /// fn crash_writing(lock: RwLock) {
+    ///     let _guard = lock.write().unwrap();
+    ///     std::process::exit(1);
+    /// }
+    ///
+    /// let lock = RwLock::new()?;
+    /// Process::spawn(crash_reading, lock.clone())?.join().unwrap_err();
+    /// assert!(!lock.is_poisoned());
+    /// Process::spawn(crash_writing, lock.clone())?.join().unwrap_err();
+    /// assert!(lock.is_poisoned());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
         !self.object.machine().writer().legacy().is_none()
     }
 
     /// Tells everybody that all is well again. For whoever has the lock and has looked.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{LockError, Process, RwLock};
+    ///
+    /// fn crash(lock: RwLock) {
+    ///     let _guard = lock.write().unwrap();
+    ///     std::process::exit(1);
+    /// }
+    ///
+    /// let lock = RwLock::new()?;
+    /// Process::spawn(crash, lock.clone())?.join().unwrap_err();
+    /// let guard = lock.write().or_else(LockError::recover)?;
+    /// // Put in order what the lock guards.
+    /// lock.clear_poison();
+    /// drop(guard);
+    /// assert!(lock.read().is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn clear_poison(&self) {
         self.object.machine().writer().clear();
     }

@@ -71,6 +71,18 @@ pub struct Semaphore {
 ///
 /// It stays with its thread, but belongs to the process. In a child that was forked meanwhile its
 /// copy does nothing: the permit is the parent's.
+///
+/// # Examples
+/// ```
+/// use multiproc::Semaphore;
+///
+/// let desks = Semaphore::bounded(2)?;
+/// let desk = desks.acquire()?;
+/// assert_eq!(desks.available(), 1);
+/// drop(desk);
+/// assert_eq!(desks.available(), 2);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[must_use = "the permit is given back as soon as it is dropped"]
 #[derive(Debug)]
 pub struct Permit<'a> {
@@ -105,6 +117,19 @@ impl Semaphore {
 
     /// Makes a semaphore that never has more than so many permits: who calls
     /// [`release`](Self::release) without having a permit gets an error.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{ErrorKind, Semaphore};
+    ///
+    /// let desks = Semaphore::bounded(2)?;
+    /// let desk = desks.acquire()?;
+    /// drop(desk);
+    /// // This process has none that it could give back.
+    /// assert_eq!(desks.release().unwrap_err().kind(), ErrorKind::Misuse);
+    /// assert_eq!(desks.available(), 2);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -146,6 +171,17 @@ impl Semaphore {
     /// Makes a semaphore that other programs find by its name. See [`Name`](crate::Name) for how
     /// long it stays. A number is one of owned permits, as of [`new`](Self::new).
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Name, Permits, Semaphore};
+    ///
+    /// let name = Name::new(&format!("semaphore-create-{}", std::process::id()))?;
+    /// let desks = Semaphore::create(&name, Permits::Bounded(2))?;
+    /// assert_eq!(desks.available(), 2);
+    /// name.unlink()?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Exists`](ErrorKind::Exists) if something has the name; and as [`new`](Self::new).
     pub fn create(name: impl ToName, permits: impl Into<Permits>) -> Result<Self> {
@@ -153,6 +189,20 @@ impl Semaphore {
     }
 
     /// Opens a semaphore that some program has made under this name.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Name, Semaphore};
+    ///
+    /// let name = Name::new(&format!("semaphore-open-{}", std::process::id()))?;
+    /// let desks = Semaphore::create(&name, 2)?;
+    /// // In another program:
+    /// let same = Semaphore::open(&name)?;
+    /// let _desk = same.acquire()?;
+    /// assert_eq!(desks.available(), 1);
+    /// name.unlink()?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) if nothing has the name, [`Mismatch`](ErrorKind::Mismatch)
@@ -163,6 +213,22 @@ impl Semaphore {
 
     /// Opens a semaphore of this name, or makes it if nothing has the name: of several programs
     /// that do so at once, all have the same one.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{ErrorKind, Name, Semaphore};
+    ///
+    /// let name = Name::new(&format!("semaphore-either-{}", std::process::id()))?;
+    /// let one = Semaphore::open_or_create(&name, 2)?;
+    /// // In another program, which may as well be the first:
+    /// let other = Semaphore::open_or_create(&name, 2)?;
+    /// let _desk = one.acquire()?;
+    /// assert_eq!(other.available(), 1);
+    /// // All must mean the same.
+    /// assert_eq!(Semaphore::open_or_create(&name, 3).unwrap_err().kind(), ErrorKind::Mismatch);
+    /// name.unlink()?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// `Mismatch` also if it is made for other permits; and as [`open`](Self::open) and
@@ -183,6 +249,23 @@ impl Semaphore {
 
     /// Takes a permit, waiting for it as long as it takes.
     ///
+    /// # Examples
+    /// The permits of a process that died come back:
+    /// ```
+    /// use multiproc::{Process, Semaphore};
+    ///
+    /// fn crash(desks: Semaphore) {
+    ///     let _desk = desks.acquire().unwrap();
+    ///     std::process::exit(1);
+    /// }
+    ///
+    /// let desks = Semaphore::bounded(1)?;
+    /// let child = Process::spawn(crash, desks.clone())?;
+    /// child.join().unwrap_err();
+    /// let _desk = desks.acquire()?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Forked`](ErrorKind::Forked) in a child that was forked without
     /// [`Process::fork`](crate::Process::fork).
@@ -194,6 +277,19 @@ impl Semaphore {
 
     /// Takes a permit if there is one.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Semaphore;
+    ///
+    /// let desks = Semaphore::bounded(1)?;
+    /// let desk = desks.try_acquire()?;
+    /// assert!(desk.is_some());
+    /// assert!(desks.try_acquire()?.is_none());
+    /// drop(desk);
+    /// assert!(desks.try_acquire()?.is_some());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`acquire`](Self::acquire).
     #[inline]
@@ -202,6 +298,18 @@ impl Semaphore {
     }
 
     /// Takes a permit, waiting for it for so long at the most. `None` if there was none in time.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use multiproc::Semaphore;
+    ///
+    /// let desks = Semaphore::bounded(1)?;
+    /// let _desk = desks.acquire()?;
+    /// assert!(desks.acquire_timeout(Duration::from_millis(1))?.is_none());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`acquire`](Self::acquire).
@@ -248,6 +356,18 @@ impl Semaphore {
     /// one is alive it gives that one back, and the drop adds another where the manner allows it:
     /// as with Python's `release`, what is released is a number and not a permit of one's own.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Semaphore;
+    ///
+    /// let desks = Semaphore::bounded(1)?;
+    /// desks.acquire()?.forget();
+    /// assert_eq!(desks.available(), 0);
+    /// desks.release()?;
+    /// assert_eq!(desks.available(), 1);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Misuse`](ErrorKind::Misuse) if the semaphore is [bounded](Self::bounded) and this process
     /// has no permit; [`Limit`](ErrorKind::Limit) if there were more than 2^23 - 1 permits;
@@ -263,6 +383,16 @@ impl Semaphore {
     }
 
     /// How many permits nobody has. Another process may take them meanwhile.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Semaphore;
+    ///
+    /// let desks = Semaphore::bounded(3)?;
+    /// let _desk = desks.acquire()?;
+    /// assert_eq!(desks.available(), 2);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "get_value")]
     #[must_use]
     pub fn available(&self) -> u32 {
@@ -270,6 +400,18 @@ impl Semaphore {
     }
 
     /// Who has permits, and how many; nobody, if they are [without owners](Self::unowned).
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Semaphore;
+    ///
+    /// let desks = Semaphore::bounded(3)?;
+    /// assert!(desks.who_holds().is_empty());
+    /// let _desks = (desks.acquire()?, desks.acquire()?);
+    /// let holder = desks.who_holds()[0];
+    /// assert_eq!((holder.pid, holder.count), (std::process::id(), 2));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn who_holds(&self) -> Vec<Holder> {
         let segment = self.object.segment();
@@ -306,6 +448,20 @@ impl Watched for Semaphore {
 impl Permit<'_> {
     /// Keeps the permit for the process, after this thread is done with it: somebody calls
     /// [`release`](Semaphore::release) later.
+    ///
+    /// # Examples
+    /// One thread takes the desk, another one leaves it:
+    /// ```
+    /// use multiproc::Semaphore;
+    ///
+    /// let desks = Semaphore::bounded(1)?;
+    /// desks.acquire()?.forget();
+    /// std::thread::scope(|threads| {
+    ///     threads.spawn(|| desks.release()).join().unwrap()
+    /// })?;
+    /// assert_eq!(desks.available(), 1);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn forget(self) {
         std::mem::forget(self);
     }
