@@ -1,8 +1,10 @@
 //! The house rules, checked on the source tree as text, where compiler and clippy have no say.
 //!
-//! Each rule is a function from a file to its findings, in `rooms`, `unsafety`, `labels` and
-//! `shape`. `snippets` shows every rule a bad piece of code, so that none of them is vacuous.
+//! Each rule is a function from a file to its findings, in `rooms`, `unsafety`, `labels`, `shape`
+//! and `examples`. `snippets` shows every rule a bad piece of code, so that none of them is
+//! vacuous.
 
+mod examples;
 mod labels;
 mod rooms;
 mod shape;
@@ -97,6 +99,11 @@ fn the_kernel_is_spoken_to_only_in_sys() {
 #[test]
 fn files_functions_and_lines_are_short() {
     everywhere(shape::sizes);
+}
+
+#[test]
+fn every_public_item_is_shown_at_work() {
+    everywhere(examples::shown);
 }
 
 #[test]

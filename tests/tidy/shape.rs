@@ -5,7 +5,8 @@ use crate::source::Source;
 
 pub(crate) const WIDTH: &str = "width";
 
-/// A file that needs more has two ideas in it. Lines, without the test module at the end.
+/// A file that needs more has two ideas in it. Lines, without documentation (`///` and `//!`), of
+/// which examples make any amount, and without the test module at the end.
 const FILE_LINES: usize = 400;
 
 /// A function that needs more does not fit a screen. Lines, from `fn` to its closing brace.
@@ -22,8 +23,10 @@ pub(crate) fn sizes(source: &Source) -> Vec<Finding> {
     let mut findings = Vec::new();
     let length = source.length();
     if length > FILE_LINES && !source.is_test(1) {
-        let advice = format!("{length} lines, {FILE_LINES} at most: divide it by its ideas");
-        findings.push(Finding::new(source, length, "file length", advice));
+        let advice = format!(
+            "{length} lines that are no documentation, {FILE_LINES} at most: divide it by its ideas"
+        );
+        findings.push(Finding::new(source, source.body().len(), "file length", advice));
     }
     for (index, text) in source.lines.iter().enumerate() {
         let columns = text.chars().count();

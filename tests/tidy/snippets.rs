@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::source::Source;
-use crate::{Finding, labels, rooms, shape, unsafety};
+use crate::{Finding, examples, labels, rooms, shape, unsafety};
 
 /// The lines that a rule objects to in `text`, as if it stood at `path`.
 fn lines(rule: impl Fn(&Source) -> Vec<Finding>, path: &str, text: &str) -> Vec<usize> {
@@ -118,7 +118,37 @@ fn long_files_functions_and_lines_are_found() {
     let tested = format!("{}#[cfg(test)]\nmod tests {{\n\n}}\n", "\n".repeat(400));
     assert_eq!(check(&tested), [0; 0]);
     assert_eq!(check(&format!("{tested}\n")), [405]);
+    let documented = format!("//! A.\n{}{}", "    /// B.\n".repeat(100), "\n".repeat(400));
+    assert_eq!(check(&documented), [0; 0]);
+    assert_eq!(check(&format!("{documented}// C.\n")), [502]);
+    assert_eq!(check(&format!("{documented}//// D.\n")), [502]);
     assert_eq!(check(&format!("// {}\n// {}\n", "ä".repeat(98), "ä".repeat(97))), [1]);
+}
+
+#[test]
+fn public_items_without_an_example_are_found() {
+    let check = |path: &str, text: &str| lines(examples::shown, path, text);
+    let queue = |text: &str| check("src/queue/a.rs", text);
+    assert_eq!(queue("//! ```\n/// Does.\npub fn f() {}\n"), [3]);
+    assert_eq!(
+        queue("/// ```\npub fn f() {}\n/// Is.\npub(crate) struct S;\n/// Is.\npub struct T;\n"),
+        [6]
+    );
+    assert_eq!(queue("/// Is.\n#[derive(A, B)]\n/// Also.\n#[c]\npub unsafe trait T {}\n"), [5]);
+    assert_eq!(queue("impl A {\n    /// Is.\n    pub const fn f() {}\n}\n"), [3]);
+    assert_eq!(
+        check("src/sync/guard.rs", "/// Is.\npub trait Sealed {}\n/// Is.\npub enum E {}\n"),
+        [4]
+    );
+    let shown =
+        "/// Is.\n///\n/// ```no_run\n/// f();\n/// ```\n#[a]\n#[b = \"]\"]\npub enum E {}\n";
+    assert_eq!(queue(shown), [0; 0]);
+    assert_eq!(queue("/// Is.\n#[doc(hidden)]\npub fn f() {}\n"), [0; 0]);
+    assert_eq!(
+        queue("/// Is.\npub const A: u8 = 1;\n/// Is.\npub use a::b;\npub fn f() {}\n"),
+        [0; 0]
+    );
+    assert_eq!(check("src/raw/a.rs", "/// Does.\npub fn f() {}\n"), [0; 0]);
 }
 
 #[test]

@@ -44,12 +44,21 @@ impl Source {
             || self.tests.iter().any(|lines| lines.contains(&line))
     }
 
-    /// How many lines there are before a test module that ends the file.
-    pub(crate) fn length(&self) -> usize {
+    /// The lines before a test module that ends the file.
+    pub(crate) fn body(&self) -> &[String] {
         match self.tests.last() {
-            Some(tests) if *tests.end() == self.lines.len() => tests.start() - 1,
-            _ => self.lines.len(),
+            Some(tests) if *tests.end() == self.lines.len() => &self.lines[..tests.start() - 1],
+            _ => &self.lines,
         }
+    }
+
+    /// How many lines of the body are no documentation.
+    pub(crate) fn length(&self) -> usize {
+        let is_documentation = |line: &&String| {
+            let line = line.trim_start();
+            line.starts_with("//!") || line.starts_with("///") && !line.starts_with("////")
+        };
+        self.body().iter().filter(|line| !is_documentation(line)).count()
     }
 
     /// Line `number`, counted from 1; empty beyond the ends.
