@@ -57,7 +57,7 @@ struct Inner {
 /// What kind of failure an [`Error`] reports.
 ///
 /// # Examples
-/// What may be tried again, and what may not:
+/// Whoever comes second goes on with what is there:
 /// ```
 /// use multiproc::{ErrorKind, Name, Value};
 ///

@@ -26,7 +26,7 @@ where
     ///
     /// # Examples
     /// ```
-    /// use multiproc::{Name, Queue, Receiver, Sender};
+    /// use multiproc::{Name, Queue, Receiver};
     ///
     /// let name = Name::new(&format!("jobs-{}", std::process::id()))?;
     /// let mut jobs: Queue<String> = Queue::create(&name, 100)?;
@@ -138,11 +138,10 @@ impl<C> QueueBuilder<C> {
     /// use multiproc::{Name, Queue};
     ///
     /// let name = Name::new(&format!("queue-either-built-{}", std::process::id()))?;
-    /// let first: Queue<u64> = Queue::builder().handles(8).open_or_create(&name, 100)?;
+    /// let _first: Queue<u64> = Queue::builder().handles(8).open_or_create(&name, 100)?;
     /// let second: Queue<u64> = Queue::builder().open_or_create(&name, 200)?;
     /// assert_eq!(second.capacity(), Some(100));
     /// name.unlink()?;
-    /// # drop(first);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///

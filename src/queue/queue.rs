@@ -74,7 +74,9 @@ pub struct Queue<T, C = Serde, E: End = Both> {
 /// let counters = [Process::spawn(count, sender.clone())?, Process::spawn(count, sender)?];
 /// // Until both are done.
 /// assert_eq!(numbers.iter().sum::<u64>(), 12);
-/// # for counter in counters { counter.join()?; }
+/// for counter in counters {
+///     counter.join()?;
+/// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub type Sender<T, C = Serde> = Queue<T, C, Sending>;
@@ -555,11 +557,11 @@ impl<T, C, E: End> Queue<T, C, E> {
     /// use multiproc::Queue;
     ///
     /// let mut queue = Queue::bounded(10)?;
-    /// queue.send_batch(&mut vec!["one".to_owned(), "two".to_owned()])?;
-    /// assert_eq!(queue.len(), 2);
-    /// let message = queue.recv_guard()?;
-    /// # drop(message);
-    /// assert_eq!(queue.len(), 1);
+    /// let other = queue.clone();
+    /// queue.send_batch(&mut vec![1, 2])?;
+    /// assert_eq!(other.len(), 2);
+    /// let _in_hands = queue.recv_guard()?;
+    /// assert_eq!(other.len(), 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[doc(alias = "qsize")]

@@ -97,12 +97,11 @@ impl<T, C, E: End> Queue<T, C, E> {
     ///
     /// let mut tasks = Queue::builder().joinable(true).bounded(10)?;
     /// tasks.send("sweep".to_owned())?;
-    /// let task = tasks.recv()?;
+    /// assert_eq!(tasks.recv()?, "sweep");
     /// // It is received, but not done.
     /// assert!(!tasks.join_timeout(Duration::from_millis(1))?);
     /// tasks.task_done()?;
     /// assert!(tasks.join_timeout(Duration::from_millis(1))?);
-    /// # drop(task);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///

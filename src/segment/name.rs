@@ -222,9 +222,10 @@ pub(crate) fn hash(bytes: impl Iterator<Item = u8>) -> u64 {
 /// }
 ///
 /// let name = Name::new(&format!("to-name-{}", std::process::id()))?;
-/// let (one, other) = (jobs(&name)?, jobs(name.as_str())?);
+/// let (mut one, mut other) = (jobs(&name)?, jobs(name.as_str())?);
+/// one.send("sweep".to_owned()).unwrap();
+/// assert_eq!(other.recv().unwrap(), "sweep");
 /// name.unlink()?;
-/// # drop((one, other));
 /// # Ok::<(), multiproc::Error>(())
 /// ```
 pub trait ToName {

@@ -119,8 +119,8 @@ impl Condition {
     /// while *guard > 0 {
     ///     guard = changed.wait(guard)?;
     /// }
-    /// # drop(guard);
-    /// # child.join().unwrap()?;
+    /// drop(guard);
+    /// child.join().unwrap()?;
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     ///
@@ -146,11 +146,10 @@ impl Condition {
     /// use multiproc::{Condition, Lock};
     ///
     /// let (lock, changed) = (Lock::new()?, Condition::new()?);
-    /// let (guard, is_notified) = changed.wait_timeout(lock.lock()?, Duration::from_millis(1))?;
+    /// let (_guard, is_notified) = changed.wait_timeout(lock.lock()?, Duration::from_millis(1))?;
     /// assert!(!is_notified);
     /// // The lock is in this thread's hands again.
     /// assert!(lock.is_locked());
-    /// # drop(guard);
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     ///
@@ -183,8 +182,10 @@ impl Condition {
     /// let workers = [(); 3].map(|()| Process::spawn(work, (left.clone(), changed.clone())));
     /// let guard = changed.wait_while(left.lock()?, |left| *left > 0)?;
     /// assert_eq!(*guard, 0);
-    /// # drop(guard);
-    /// # for worker in workers { worker?.join().unwrap()?; }
+    /// drop(guard);
+    /// for worker in workers {
+    ///     worker?.join().unwrap()?;
+    /// }
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     ///
@@ -281,7 +282,8 @@ impl Condition {
     /// let (jobs, changed) = (Value::new(0)?, Condition::new()?);
     /// let workers = [(); 2].map(|()| Process::spawn(work, (jobs.clone(), changed.clone())));
     /// jobs.set(2)?;
-    /// assert!(changed.notify(2)? <= 2); // Fewer, if one has not come yet: it will not wait.
+    /// // A worker that has not come yet will see that there is work, and not wait.
+    /// changed.notify(2)?;
     /// for worker in workers {
     ///     worker?.join().unwrap()?;
     /// }
@@ -303,7 +305,7 @@ impl Condition {
     /// use multiproc::{Condition, Process, Value};
     ///
     /// fn start((go, changed): (Value<u8>, Condition)) -> multiproc::Result<()> {
-    ///     changed.wait_while(go.lock()?, |go| *go == 0)?;
+    ///     let _guard = changed.wait_while(go.lock()?, |go| *go == 0)?;
     ///     Ok(())
     /// }
     ///

@@ -137,18 +137,16 @@ impl Event {
     /// ```
     /// use multiproc::{Event, Process};
     ///
-    /// fn work(stop: Event) -> u64 {
-    ///     let mut steps = 0;
+    /// fn work(stop: Event) {
     ///     while !stop.is_set() {
-    ///         steps += 1;
+    ///         // One more step.
     ///     }
-    ///     steps
     /// }
     ///
     /// let stop = Event::new()?;
     /// let worker = Process::spawn(work, stop.clone())?;
     /// stop.set()?;
-    /// println!("{} steps", worker.join().unwrap());
+    /// worker.join().unwrap();
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     #[must_use]
@@ -172,7 +170,7 @@ impl Event {
     /// ready.wait()?;
     /// // It stays set: this does not wait.
     /// ready.wait()?;
-    /// # child.join().unwrap()?;
+    /// child.join().unwrap()?;
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     ///

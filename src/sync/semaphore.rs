@@ -260,8 +260,7 @@ impl Semaphore {
     /// }
     ///
     /// let desks = Semaphore::bounded(1)?;
-    /// let child = Process::spawn(crash, desks.clone())?;
-    /// child.join().unwrap_err();
+    /// Process::spawn(crash, desks.clone())?.join().unwrap_err();
     /// let _desk = desks.acquire()?;
     /// # Ok::<(), multiproc::Error>(())
     /// ```
