@@ -79,9 +79,35 @@ unsafe impl Machine for Nothing {
 
 impl Segment {
     /// Where the bytes begin in the file of a name. Aligned to 128.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Name, Segment};
+    ///
+    /// let name = Name::new(&format!("data-at-{}", std::process::id()))?;
+    /// Segment::create(&name, 5)?.write(0, b"hello")?;
+    /// // As a program in any language sees it:
+    /// let file = std::fs::read(format!("/dev/shm{}", name.os_id())).unwrap();
+    /// assert_eq!(&file[Segment::DATA_AT..][..5], b"hello");
+    /// name.unlink()?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub const DATA_AT: usize = segment::FIRST_AT + Object::<Nothing>::DATA_AT as usize;
 
     /// Where in the file their number is.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Name, Segment};
+    ///
+    /// let name = Name::new(&format!("length-at-{}", std::process::id()))?;
+    /// let _bytes = Segment::create(&name, 1000)?;
+    /// // As a program in any language sees it:
+    /// let file = std::fs::read(format!("/dev/shm{}", name.os_id())).unwrap();
+    /// assert_eq!(file[Segment::LENGTH_AT..][..8], 1000_u64.to_le_bytes());
+    /// name.unlink()?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub const LENGTH_AT: usize = segment::FIRST_AT + Object::<Nothing>::LENGTH_AT;
 
     /// Makes `length` bytes, which are zeros, for whom a handle is sent to.

@@ -73,12 +73,38 @@ const PLAIN_INLINE_MAX: usize = 4096;
 
 impl QueueBuilder {
     /// The most messages that a bounded queue can be made for.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::{Queue, QueueBuilder};
+    ///
+    /// assert!(Queue::<u8>::bounded(QueueBuilder::CAPACITY_MAX + 1).is_err());
+    /// ```
     pub const CAPACITY_MAX: usize = SLOTS_MAX as usize;
 
     /// The most handles that a queue can be made for.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::{Queue, QueueBuilder};
+    ///
+    /// let builder = Queue::builder().handles(QueueBuilder::HANDLES_MAX);
+    /// assert!(builder.bounded::<u8>(1).is_ok());
+    /// ```
     pub const HANDLES_MAX: usize = HANDLES_MAX as usize;
 
     /// The longest framed messages that can lie in the ring itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::{Queue, QueueBuilder};
+    ///
+    /// let builder = Queue::builder().inline_bytes(QueueBuilder::INLINE_MAX + 1);
+    /// assert!(builder.bounded::<String>(1).is_err());
+    /// ```
     pub const INLINE_MAX: usize = (STRIDE_MAX - BLOCK_HEAD) as usize;
 
     pub(super) fn new() -> Self {

@@ -45,6 +45,14 @@ pub struct Name {
 
 impl Name {
     /// The longest name, in bytes.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::Name;
+    ///
+    /// assert!(Name::new(&"x".repeat(Name::LENGTH_MAX)).is_ok());
+    /// assert!(Name::new(&"x".repeat(Name::LENGTH_MAX + 1)).is_err());
+    /// ```
     pub const LENGTH_MAX: usize = 200;
 
     /// A name: 1 to 200 letters and digits of any script, `-`, `_`, `.` and the like, but no `/`.
@@ -230,6 +238,15 @@ pub(crate) fn hash(bytes: impl Iterator<Item = u8>) -> u64 {
 /// ```
 pub trait ToName {
     /// The name.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Name, ToName};
+    ///
+    /// assert_eq!("jobs".to_name()?, Name::new("jobs")?);
+    /// assert!("not/a/name".to_name().is_err());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If the text is no name, see [`Name::new`].

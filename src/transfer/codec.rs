@@ -57,6 +57,17 @@ pub trait Codec<T> {
 
     /// Appends the bytes of `value` to `bytes`.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::{Codec, Plain};
+    ///
+    /// let mut bytes = vec![0xff];
+    /// Plain::encode(&7u32, &mut bytes)?;
+    /// assert_eq!(bytes, [0xff, 7, 0, 0, 0]);
+    /// # Ok::<(), multiproc::CodecError>(())
+    /// ```
+    ///
     /// # Errors
     /// Whatever keeps the value from being encoded; the value is given back to whoever sent it.
     fn encode(value: &T, bytes: &mut Vec<u8>) -> Result<(), CodecError>;
@@ -64,6 +75,18 @@ pub trait Codec<T> {
     /// Makes a value from what [`encode`](Self::encode) appended.
     ///
     /// The bytes are a private copy; nobody changes them meanwhile.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::{Codec, CodecError, Plain};
+    ///
+    /// let number: u32 = Plain::decode(&[7, 0, 0, 0])?;
+    /// assert_eq!(number, 7);
+    /// let too_short: Result<u32, CodecError> = Plain::decode(&[7, 0]);
+    /// assert!(too_short.is_err());
+    /// # Ok::<(), multiproc::CodecError>(())
+    /// ```
     ///
     /// # Errors
     /// If the bytes are not those of a `T`.
@@ -74,6 +97,22 @@ pub trait Codec<T> {
     ///
     /// Unless the codec knows better, its name and that of the type, without the paths to them, and
     /// the size of the type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::{Codec, Serde};
+    ///
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Job {
+    ///     room: String,
+    ///     number: u32,
+    /// }
+    ///
+    /// // What the messages are made of, down to the names of the fields.
+    /// println!("{}", <Serde as Codec<Job>>::identity());
+    /// assert_ne!(<Serde as Codec<Job>>::identity(), <Serde as Codec<(String, u32)>>::identity());
+    /// ```
     #[must_use]
     fn identity() -> String {
         format!("{} {}", short_name::<Self>(), data_name::<T>())
