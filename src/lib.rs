@@ -98,6 +98,9 @@ pub struct Readme;
 #[cfg(doc)]
 pub mod _architecture {}
 
+#[cfg(all(any(doc, doctest), not(multiproc_loom)))]
+pub mod guide;
+
 pub use error::{BarrierError, Error, ErrorKind, LockError, RecvError, Result, SendError};
 
 #[cfg(not(multiproc_loom))]

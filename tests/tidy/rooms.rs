@@ -26,6 +26,7 @@ const ROOMS: &[(&str, u8)] = &[
     ("pool", 8),
     ("select", 9),
     ("fuzzing", 10),
+    ("guide", 10),
 ];
 
 /// Process-private atomics: a model of shared memory has nothing to say about them.
