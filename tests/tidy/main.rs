@@ -1,11 +1,12 @@
 //! The house rules, checked on the source tree as text, where compiler and clippy have no say.
 //!
-//! Each rule is a function from a file to its findings, in `rooms`, `unsafety`, `labels`, `shape`
-//! and `examples`. `snippets` shows every rule a bad piece of code, so that none of them is
-//! vacuous.
+//! Each rule is a function from a file to its findings, in `rooms`, `unsafety`, `labels`, `shape`,
+//! `examples` and `public`. `snippets` shows every rule a bad piece of code, so that none of them
+//! is vacuous.
 
 mod examples;
 mod labels;
+mod public;
 mod rooms;
 mod shape;
 mod snippets;
@@ -126,4 +127,18 @@ fn every_ordering_has_a_partner_and_a_mutant() {
     let tree = tree();
     demand_none(labels::pairs(&tree));
     demand_none(labels::mutants(&tree, labels::REDUNDANT));
+}
+
+#[test]
+fn every_public_name_is_in_the_guides_list() {
+    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join(public::LIST);
+    let list = std::fs::read_to_string(list).expect("a readable list");
+    let listed = public::listed(&list);
+    let tree = tree();
+    let root = rooms::root_items(&tree);
+    let mut missing: Vec<&String> =
+        root.keys().filter(|name| !listed.contains(name.as_str())).collect();
+    missing.sort();
+    assert!(missing.is_empty(), "src/lib.rs has names that {} has not: {missing:?}", public::LIST);
+    everywhere(|source| public::unlisted(source, &listed));
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::source::Source;
-use crate::{Finding, examples, labels, rooms, shape, unsafety};
+use crate::{Finding, examples, labels, public, rooms, shape, unsafety};
 
 /// The lines that a rule objects to in `text`, as if it stood at `path`.
 fn lines(rule: impl Fn(&Source) -> Vec<Finding>, path: &str, text: &str) -> Vec<usize> {
@@ -169,6 +169,21 @@ fn sleeps_that_are_not_the_work_are_found() {
     assert_eq!(check("src/pool/a.rs", "fn f() { std::thread::sleep(A); }\n"), [0; 0]);
     let inner = "fn f() {}\n#[cfg(test)]\nmod tests {\n    fn g() { std::thread::sleep(A); }\n}\n";
     assert_eq!(check("src/pool/a.rs", inner), [4]);
+}
+
+#[test]
+fn public_names_that_are_not_listed_are_found() {
+    let listed = public::listed("Text `a`, [`b`](crate::b) and `C::d()`; e is no code.");
+    let check =
+        |path: &str, text: &str| lines(|source| public::unlisted(source, &listed), path, text);
+    assert_eq!(check("src/a.rs", "pub fn a() {}\npub fn e() {}\n"), [2]);
+    assert_eq!(check("src/a.rs", "pub const fn crate_() {}\npub unsafe fn f() {}\n"), [1, 2]);
+    let items =
+        "pub struct C {\n    pub d: u8,\n    pub e: u8,\n    f: u8,\n}\npub const G: u8 = 0;\n";
+    assert_eq!(check("src/a.rs", items), [3, 6]);
+    assert_eq!(check("src/a.rs", "pub use x::Y;\npub(crate) fn f() {}\nfn g() {}\n"), [0; 0]);
+    assert_eq!(check("src/a.rs", "#[cfg(test)]\nmod tests {\n    pub fn f() {}\n}\n"), [0; 0]);
+    assert_eq!(check("tests/a.rs", "pub fn f() {}\n"), [0; 0]);
 }
 
 /// The lines that the label rules object to in a file of `raw` with this `model` beside it.
