@@ -14,6 +14,13 @@
 //! | [from_threads] | whoever knows `std::thread` and its kin |
 //! | [api] | whoever looks for a name: all of them, with Python's beside |
 
+// Where a file of the repository can be read beside the documentation.
+macro_rules! source {
+    ($file:literal) => {
+        concat!("[", $file, "]: https://docs.rs/crate/multiproc/latest/source/", $file, "\n")
+    };
+}
+
 // In the text of a chapter, `[death]` leads to the chapter of that name. On a repository's site it
 // does so by a definition at the end of each file; here the first definition wins.
 macro_rules! chapter {
@@ -28,7 +35,14 @@ macro_rules! chapter {
             "[security]: crate::guide::security\n",
             "[from_python]: crate::guide::from_python\n",
             "[from_threads]: crate::guide::from_threads\n",
-            "[api]: crate::guide::api\n\n",
+            "[api]: crate::guide::api\n",
+            "[`Framed`]: crate::Framed\n",
+            "[`inspect`]: crate::inspect\n",
+            "[`History`]: crate::inspect::History\n",
+            source!("tests/pool_terminal.rs"),
+            source!("examples/thumbnails.rs"),
+            source!("examples/service.rs"),
+            "\n",
             include_str!($file)
         )
     };
