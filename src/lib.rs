@@ -41,8 +41,8 @@
 //! - [`inspect`] looks at all of them while they are used, from any process of the same user.
 //! - What is `kill`ed is gone, and nothing else: see the promises in the README.
 //!
-//! The [`guide`] says [which of these for what](guide::choosing), goes through the programs of
-//! [Python's beginners](guide::from_python), and [lists all names](guide::api) with Python's beside.
+//! The [`guide`] says [which of these for what](guide::choosing), goes through the programs that
+//! [people write first in Python](guide::from_python), and [lists all names](guide::api).
 //!
 //! The bare verb waits, `try_` never does, `_timeout` waits for so long at the most. A failed send
 //! gives the value back. That a peer died is a value, not a panic.
