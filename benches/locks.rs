@@ -9,14 +9,11 @@ use std::time::Duration;
 
 use exclusion::rivals::{Exclusion, ParkingLot, ParkingLotReentrant, Pthread, RawSync, Std};
 use exclusion::signals::{self, Signal, hand_over};
-use exclusion::{Labour, Shares, alone, contended, uncontended};
+use exclusion::{COUNTER, Labour, Shares, alone, contended, uncontended};
 use multiproc::{Event, Lock, ReentrantLock, RwLock, Semaphore, Value};
 use support::memory::lines;
 use support::python::python;
 use support::{Contender, Goal, Table, is_wanted, pin, start};
-
-/// Counts up a `Value` of Python's, so often as a line says.
-const COUNTER: &str = include_str!("exclusion/counter.py");
 
 fn main() {
     let rounds = start("locks", 60);

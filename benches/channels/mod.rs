@@ -1,5 +1,8 @@
 //! Channels of all kinds, each in the same four words, and what is done with them.
+#![allow(dead_code, reason = "each bench uses a part")]
 
+pub(crate) mod ends;
+pub(crate) mod mailbox;
 pub(crate) mod processes;
 pub(crate) mod python;
 pub(crate) mod threads;
@@ -93,21 +96,33 @@ pub(crate) fn round_trip<M: Load, C: Channel<M>>(name: &str, there: C, back: C) 
 
 /// The same, where both sides look until there is something.
 pub(crate) fn spinning<M: Load, C: Poll<M>>(name: &str, there: C, back: C) -> Contender {
-    let receive = |receiver: &mut C::Receiver| {
-        loop {
-            match C::poll(receiver) {
-                Some(message) => return message,
-                None => pause(),
-            }
+    Contender::round_trip(name, exchange::<M, C>(&there, &back, look::<M, C>))
+}
+
+/// Looks until there is something.
+pub(crate) fn look<M: Load, C: Poll<M>>(receiver: &mut C::Receiver) -> M {
+    loop {
+        match C::poll(receiver) {
+            Some(message) => return message,
+            None => pause(),
         }
-    };
-    Contender::round_trip(name, exchange::<M, C>(&there, &back, receive))
+    }
 }
 
 fn exchange<M: Load, C: Channel<M>>(
     there: &C,
     back: &C,
     receive: impl Fn(&mut C::Receiver) -> M + Copy + Send + 'static,
+) -> Box<dyn FnMut(u64) -> Duration> {
+    watched_exchange::<M, C>(there, back, receive, || ())
+}
+
+/// The same, where each answer that has come is told.
+pub(crate) fn watched_exchange<M: Load, C: Channel<M>>(
+    there: &C,
+    back: &C,
+    receive: impl Fn(&mut C::Receiver) -> M + Copy + Send + 'static,
+    mut tell: impl FnMut() + 'static,
 ) -> Box<dyn FnMut(u64) -> Duration> {
     let (mut request, mut answers) = (there.sender(), back.receiver());
     let ask = move |iterations| {
@@ -116,6 +131,7 @@ fn exchange<M: Load, C: Channel<M>>(
             let expected = message.number();
             C::send(&mut request, message);
             assert_eq!(receive(&mut answers).number(), expected);
+            tell();
         }
     };
     with_echo::<M, C>(there, back, receive, ask)

@@ -1,4 +1,5 @@
 //! What is done with locks: taken alone, or against others.
+#![allow(dead_code, reason = "each bench uses a part")]
 
 pub(crate) mod rivals;
 pub(crate) mod signals;
@@ -12,12 +13,15 @@ use crate::support::crew::{Crew, Work};
 use crate::support::memory::{Line, lines};
 use rivals::Exclusion;
 
+/// Counts up a `Value` of Python's, so often as a line says.
+pub(crate) const COUNTER: &str = include_str!("counter.py");
+
 /// So often a worker takes the lock before it looks whether it is enough: seldom enough not to be
 /// seen in the time of one.
 const TURNS: u64 = 256;
 
 /// More workers than any row has.
-const WORKERS_MAX: usize = 8;
+const WORKERS_MAX: usize = 16;
 
 /// Row: something done again and again, with nobody else there.
 pub(crate) fn alone(name: &str, mut once: impl FnMut() + 'static) -> Contender {

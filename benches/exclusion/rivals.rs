@@ -108,11 +108,38 @@ impl<const ROBUST: bool> Exclusion for Pthread<ROBUST> {
     const CROSSES: bool = true;
 
     fn new() -> Self {
-        let mutex = SharedBytes::new(size_of::<libc::pthread_mutex_t>()).address().cast();
+        Self::many(1)[0]
+    }
+
+    #[inline]
+    fn with(&self, critical: impl FnOnce()) {
+        // SAFETY: initialised by `at`, and never unmapped.
+        assert_eq!(unsafe { libc::pthread_mutex_lock(self.0) }, 0);
+        critical();
+        // SAFETY: as above; locked by this thread.
+        assert_eq!(unsafe { libc::pthread_mutex_unlock(self.0) }, 0);
+    }
+}
+
+impl<const ROBUST: bool> Pthread<ROBUST> {
+    /// So many, each on a cache line of its own, in one piece of memory.
+    pub(crate) fn many(count: usize) -> Vec<Self> {
+        const LINE: usize = 128;
+        let memory = SharedBytes::new(count * LINE).address();
+        // SAFETY: each 128 bytes within the memory, which nobody uses yet.
+        (0..count).map(|number| unsafe { Self::at(memory.add(number * LINE).cast()) }).collect()
+    }
+
+    /// Makes one.
+    ///
+    /// # Safety
+    ///
+    /// `mutex` is memory of the right size and alignment, shared, never unmapped and nobody's.
+    unsafe fn at(mutex: *mut libc::pthread_mutex_t) -> Self {
         let mut attributes = MaybeUninit::uninit();
         let attributes = attributes.as_mut_ptr();
-        // SAFETY: `attributes` is written by `init` before it is used; `mutex` is memory of its own
-        // of the right size and alignment, which nobody uses yet.
+        // SAFETY: `attributes` is written by `init` before it is used; `mutex` is as the caller
+        // promises.
         let done = unsafe {
             libc::pthread_mutexattr_init(attributes)
                 | libc::pthread_mutexattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED)
@@ -124,15 +151,6 @@ impl<const ROBUST: bool> Exclusion for Pthread<ROBUST> {
         };
         assert_eq!(done, 0);
         Self(mutex)
-    }
-
-    #[inline]
-    fn with(&self, critical: impl FnOnce()) {
-        // SAFETY: initialised by `new`, and never unmapped.
-        assert_eq!(unsafe { libc::pthread_mutex_lock(self.0) }, 0);
-        critical();
-        // SAFETY: as above; locked by this thread.
-        assert_eq!(unsafe { libc::pthread_mutex_unlock(self.0) }, 0);
     }
 }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use multiproc::{Condition, Event, Lock, Semaphore};
+use raw_sync::Timeout;
+use raw_sync::events::{Event as RawSyncEvent, EventImpl, EventInit, EventState};
 
 use crate::support::Contender;
 use crate::support::memory::{Line, SharedBytes, lines};
@@ -162,6 +164,34 @@ impl Signal for Posix {
     fn take(&self) {
         // SAFETY: as above.
         while unsafe { libc::sem_wait(self.0) } != 0 {}
+    }
+}
+
+/// The auto-reset event of the crate raw_sync.
+#[derive(Clone, Copy)]
+pub(crate) struct RawSync(&'static dyn EventImpl);
+
+// SAFETY: it is made of a mutex and a condition variable of pthreads, which any thread may use.
+unsafe impl Send for RawSync {}
+
+impl Signal for RawSync {
+    const CROSSES: bool = true;
+
+    fn new() -> Self {
+        let memory = SharedBytes::new(RawSyncEvent::size_of(None)).address();
+        // SAFETY: memory of its own, large enough and never unmapped.
+        let made = unsafe { RawSyncEvent::new(memory, true) };
+        Self(Box::leak(made.expect("an event").0))
+    }
+
+    #[inline]
+    fn give(&self) {
+        self.0.set(EventState::Signaled).expect("an event");
+    }
+
+    #[inline]
+    fn take(&self) {
+        self.0.wait(Timeout::Infinite).expect("an event");
     }
 }
 

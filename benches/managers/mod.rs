@@ -1,4 +1,5 @@
 //! Servers of objects, and what is asked of them.
+#![allow(dead_code, reason = "each bench uses a part")]
 
 pub(crate) mod cost;
 pub(crate) mod ours;

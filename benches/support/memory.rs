@@ -64,6 +64,15 @@ impl SharedBytes {
         Self { memory: map(size, flags).expect("shared memory"), size }
     }
 
+    /// Memory that was mapped by somebody else.
+    ///
+    /// # Safety
+    ///
+    /// So many bytes are mapped there, shared and for ever, and touched through this alone.
+    pub(crate) unsafe fn at(memory: *mut u8, size: usize) -> Self {
+        Self { memory, size }
+    }
+
     /// Where they begin: at a page.
     pub(crate) fn address(self) -> *mut u8 {
         self.memory

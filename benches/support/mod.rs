@@ -8,8 +8,10 @@
 
 pub(crate) mod crew;
 pub(crate) mod delays;
+pub(crate) mod machine;
 pub(crate) mod memory;
 pub(crate) mod peer;
+pub(crate) mod program;
 pub(crate) mod python;
 mod table;
 
@@ -18,7 +20,7 @@ use std::time::Instant;
 
 use memory::lines;
 use peer::{cpus, with_process};
-pub(crate) use table::{Contender, Goal, Table};
+pub(crate) use table::{Contender, Goal, Measured, Table};
 
 /// `--quick` measures this part of it all.
 const QUICK: usize = 5;
@@ -74,7 +76,8 @@ pub(crate) fn start(name: &str, rounds: usize) -> usize {
     if is_quick() { rounds.div_ceil(QUICK) } else { rounds }
 }
 
-fn is_quick() -> bool {
+/// Whether to measure a part of it all.
+pub(crate) fn is_quick() -> bool {
     is_asked_for("--quick")
 }
 

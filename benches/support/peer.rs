@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use multiproc::Process;
 
 use super::memory::{Line, lines};
+use super::program;
 
 /// The CPUs that this program could use when it began.
 pub(crate) fn all_cpus() -> &'static [usize] {
@@ -82,20 +83,39 @@ struct Peer {
 }
 
 /// Somebody who works until told to stop.
-pub(super) enum Worker {
+pub(crate) enum Worker {
     Process(Option<Process<()>>),
     Thread(Option<JoinHandle<()>>),
 }
 
 impl Worker {
-    pub(super) fn process(work: impl FnOnce()) -> Self {
+    pub(crate) fn process(work: impl FnOnce()) -> Self {
+        let copy = || {
+            program::forget_all();
+            work();
+        };
         // SAFETY: the bench's other threads sleep in the kernel and hold no lock, so the copy may
         // do what the original may.
-        Self::Process(Some(unsafe { Process::fork(work) }.expect("a fork")))
+        Self::Process(Some(unsafe { Process::fork(copy) }.expect("a fork")))
     }
 
     pub(super) fn thread(work: impl FnOnce() + Send + 'static) -> Self {
         Self::Thread(Some(std::thread::spawn(work)))
+    }
+
+    /// Waits until a process has done its work.
+    pub(crate) fn join(&mut self) {
+        if let Self::Process(process) = self {
+            process.take().expect("a process").join().expect("an end in peace");
+        }
+    }
+
+    /// Of a process.
+    pub(crate) fn pid(&self) -> libc::pid_t {
+        match self {
+            Self::Process(Some(process)) => process.pid() as libc::pid_t,
+            _ => panic!("a thread has no pid of its own"),
+        }
     }
 
     /// Ends a worker that reads `orders`, and stops where it reads 0.

@@ -1,58 +1,33 @@
 //! An interpreter of Python that times itself.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::Duration;
+use std::process::Command;
 
 use super::Contender;
+use super::program::Program;
 
-/// Row: a script that reads a number from a line, does something so often, and writes the
-/// nanoseconds that it took. `None`, with a remark, where there is no Python.
+/// Row: a script that speaks as [`Program`]s do. `None`, with a remark, where there is no Python.
 pub(crate) fn python(name: &str, script: &str, arguments: &[String]) -> Option<Contender> {
-    let Some(mut python) = Python::start(script, arguments) else {
+    interpreter(name, script, arguments).map(|python| row(name, python))
+}
+
+/// Row: the same of a file, which children that are no copies import once more.
+pub(crate) fn python_file(name: &str, path: &str, arguments: &[String]) -> Option<Contender> {
+    started(name, Command::new("python3").arg(path).args(arguments)).map(|python| row(name, python))
+}
+
+/// The script as a program. `None`, with a remark, where there is no Python.
+pub(crate) fn interpreter(name: &str, script: &str, arguments: &[String]) -> Option<Program> {
+    started(name, Command::new("python3").args(["-c", script]).args(arguments))
+}
+
+fn started(name: &str, command: &mut Command) -> Option<Program> {
+    let python = Program::start(command);
+    if python.is_none() {
         println!("\nThere is no python3 that could run {name}: left out.");
-        return None;
-    };
-    Some(Contender::new(name, move |iterations| python.run(iterations)).long())
+    }
+    python
 }
 
-/// An interpreter that waits for the number of the next sample.
-struct Python {
-    child: Child,
-    orders: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
-}
-
-impl Python {
-    fn start(script: &str, arguments: &[String]) -> Option<Self> {
-        let mut child = Command::new("python3")
-            .args(["-c", script])
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .ok()?;
-        let (orders, answers) = (child.stdin.take(), child.stdout.take()?);
-        let mut python = Self { child, orders, answers: BufReader::new(answers) };
-        python.ask(1).map(|_| python)
-    }
-
-    fn run(&mut self, iterations: u64) -> Duration {
-        self.ask(iterations).expect("an answer of Python's")
-    }
-
-    fn ask(&mut self, iterations: u64) -> Option<Duration> {
-        writeln!(self.orders.as_mut()?, "{iterations}").ok()?;
-        let mut answer = String::new();
-        self.answers.read_line(&mut answer).ok()?;
-        answer.trim().parse().ok().map(Duration::from_nanos)
-    }
-}
-
-impl Drop for Python {
-    fn drop(&mut self) {
-        // It ends with its input, and its workers with it.
-        drop(self.orders.take());
-        let _ = self.child.wait();
-    }
+fn row(name: &str, mut python: Program) -> Contender {
+    Contender::new(name, move |iterations| python.run(iterations)).long()
 }

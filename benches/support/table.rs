@@ -46,6 +46,16 @@ pub(crate) enum Goal {
     Nanoseconds(f64),
 }
 
+/// What was found out about a contender.
+#[derive(Clone)]
+pub(crate) struct Measured {
+    pub(crate) name: String,
+    /// Nanoseconds an operation: the quartiles.
+    pub(crate) times: [f64; 3],
+    /// The median of the ratios to the floor, if there was one.
+    pub(crate) floors: Option<f64>,
+}
+
 enum Run {
     Call(Box<dyn FnMut(u64) -> Duration>),
     Crew(Crew),
@@ -158,11 +168,15 @@ impl Table {
         self
     }
 
-    /// Measures every row `rounds` times in turn, and prints the table.
-    pub(crate) fn run(mut self, rounds: usize) {
-        if !is_wanted(&self.title) {
-            return;
+    /// Measures every row `rounds` times in turn, and prints the table if it is wanted.
+    pub(crate) fn run(self, rounds: usize) {
+        if is_wanted(&self.title) {
+            self.measure(rounds);
         }
+    }
+
+    /// Measures every row `rounds` times in turn, prints the table, and gives what is in it.
+    pub(crate) fn measure(mut self, rounds: usize) -> Vec<Measured> {
         peer::watchdog(WATCHDOG);
         let part = if is_quick() { QUICK } else { 1 };
         let (budget, rounds_min) = (BUDGET / part as u32, ROUNDS_MIN / part);
@@ -185,6 +199,8 @@ impl Table {
             done += 1;
         }
         self.print(done);
+        let rows = self.floor.iter().chain(&self.rows);
+        rows.filter_map(Row::measured).collect()
     }
 
     fn print(&self, rounds: usize) {
@@ -260,6 +276,15 @@ impl Row {
         }
     }
 
+    /// Where the floor never held still, all samples have to do. `None` where there are none.
+    fn measured(&self) -> Option<Measured> {
+        let name = self.contender.name.clone();
+        let times = if self.kept.is_empty() { &self.times } else { &self.kept };
+        let times = (!times.is_empty()).then(|| quartiles(times))?;
+        let floors = (!self.ratios.is_empty()).then(|| quantile(&self.ratios, 0.5));
+        Some(Measured { name, times, floors })
+    }
+
     /// How many times as long as `other` this took, round by round.
     fn beside(&self, other: &Row) -> Vec<f64> {
         self.times.iter().zip(&other.times).map(|(mine, theirs)| mine / theirs).collect()
@@ -274,7 +299,7 @@ impl Row {
             Goal::Time(bound) => (times(), bound, format!("× the time of {name}")),
             Goal::Nanoseconds(bound) => (self.kept.clone(), bound, "ns".to_owned()),
         };
-        let [q1, median, q3] = [0.25, 0.5, 0.75].map(|q| quantile(&values, q));
+        let [q1, median, q3] = quartiles(&values);
         let (is_met, sign) = match goal {
             Goal::Speed(_) => (bound <= median, "≥"),
             Goal::Time(_) | Goal::Nanoseconds(_) => (median <= bound, "≤"),
@@ -296,7 +321,7 @@ impl Row {
             [] => String::new(),
             ratios => format!("{:.2}", quantile(ratios, 0.5)),
         };
-        let [q1, median, q3] = [0.25, 0.5, 0.75].map(|q| quantile(&self.kept, q));
+        let [q1, median, q3] = quartiles(&self.kept);
         println!(
             "| {name} | {} | {} | {} | {} | {} | {} | {}/{} |",
             human(median),
@@ -309,6 +334,10 @@ impl Row {
             rounds.max(self.kept.len()),
         );
     }
+}
+
+fn quartiles(values: &[f64]) -> [f64; 3] {
+    [0.25, 0.5, 0.75].map(|q| quantile(values, q))
 }
 
 /// What share `q` of the values does not exceed.

@@ -1,4 +1,5 @@
 //! Pools, and what they are given to do.
+#![allow(dead_code, reason = "each bench uses a part")]
 
 pub(crate) mod ours;
 pub(crate) mod parked;
