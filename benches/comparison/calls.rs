@@ -24,12 +24,15 @@ const WATCHDOG: u32 = 240;
 /// Does something so often.
 type Work = Box<dyn FnMut(u64)>;
 
+/// Makes that, in the process that is traced.
+type Make = fn() -> Work;
+
 const TEXT: &str = "Of the threads of one process, for one operation: a message sent and another \
     one received (8 bytes), or what is named. Counted over 20 000 by ptrace(2), the other side on \
     another CPU. A process that is interrupted meanwhile may have to sleep once or twice.";
 
 pub(crate) fn section() -> Section {
-    let rows: [(&str, fn() -> Work); 12] = [
+    let rows: [(&str, Make); 12] = [
         ("multiproc Pipe", || {
             exchange(&OurPipe::<u64, _>::plain(CAPACITY), &OurPipe::plain(CAPACITY))
         }),
@@ -99,7 +102,7 @@ fn uncontended<E: Exclusion>() -> Work {
 }
 
 /// System calls an operation, counted by a process that traces another one.
-fn count(make: fn() -> Work) -> f64 {
+fn count(make: Make) -> f64 {
     let [stage, calls, twice] = lines();
     let mut tracer = Worker::process(move || {
         let tracee = Worker::process(move || work(make, stage));
@@ -111,7 +114,7 @@ fn count(make: fn() -> Work) -> f64 {
 }
 
 /// What is traced: stages 1 and 2 are counted, 3 is the end.
-fn work(make: fn() -> Work, stage: &Line) {
+fn work(make: Make, stage: &Line) {
     let mut work = make();
     work(MESSAGES);
     stage.add(1);

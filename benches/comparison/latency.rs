@@ -117,19 +117,25 @@ fn array_queue() -> ArrayQueue<u64> {
 
 /// Takes the time from each answer to the next.
 #[derive(Clone, Default)]
-struct Clock(Rc<(Cell<Option<Instant>>, RefCell<Vec<u64>>)>);
+struct Clock(Rc<Times>);
+
+#[derive(Default)]
+struct Times {
+    before: Cell<Option<Instant>>,
+    taken: RefCell<Vec<u64>>,
+}
 
 impl Clock {
     fn tell(&self) {
         let now = Instant::now();
-        if let Some(before) = self.0.0.replace(Some(now)) {
-            self.0.1.borrow_mut().push((now - before).as_nanos() as u64);
+        if let Some(before) = self.0.before.replace(Some(now)) {
+            self.0.taken.borrow_mut().push((now - before).as_nanos() as u64);
         }
     }
 
     fn take(&self) -> Vec<u64> {
-        self.0.0.take();
-        self.0.1.take()
+        self.0.before.take();
+        self.0.taken.take()
     }
 }
 

@@ -1,4 +1,5 @@
 //! What is measured: for each mode, what this side does and what the other side does.
+#![allow(unsafe_code, reason = "an instruction of x86-64")]
 
 use std::time::Instant;
 

@@ -1,4 +1,5 @@
 //! The process on the other side, and what ties the two processes to CPUs and to one another.
+#![allow(unsafe_code, reason = "processes are bound to CPUs and to their parent")]
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::parent_id;
