@@ -39,6 +39,7 @@
 //! - A [`Manager`] is a server process that hosts objects: a [`Dict`] and the like, or a value of
 //!   any type of yours. Functions are called with them through a [`Proxy`], from everywhere.
 //! - [`inspect`] looks at all of them while they are used, from any process of the same user.
+//! - [`trace`] is what all of them tell of themselves, as events of the `tracing` crate.
 //! - What is `kill`ed is gone, and nothing else: see the promises in the README.
 //!
 //! The [`guide`] says [which of these for what](guide::choosing), goes through the programs that
@@ -58,6 +59,7 @@
 mod error;
 mod shim;
 mod sys;
+pub mod trace;
 
 mod raw;
 

@@ -6,6 +6,7 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::process::{Process, StartMethod};
 use crate::sync::Event;
 use crate::sys::{fork, random, socket};
+use crate::trace;
 
 use super::address::Found;
 use super::client::ManagerClient;
@@ -69,6 +70,7 @@ impl ManagerBuilder {
             let what = format!("a manager of {connections} pipes: it has 1 to {CONNECTIONS_MAX}");
             return Err(Error::new(ErrorKind::Limit, what));
         }
+        trace::begin!(start);
         let what = || "start a manager".to_owned();
         let server = random::uuid().context(what)?;
         let (ours, theirs) = socket::pair().context(what)?;
@@ -76,16 +78,24 @@ impl ManagerBuilder {
         let family = Family::Ours;
         let link =
             Link::to(server, || Ok(Address { server, door: Arc::new(ours), litter, family }))?;
-        let start = Start { door: Socket(theirs), link: Found(Arc::clone(&link)), connections };
+        let terms = Start { door: Socket(theirs), link: Found(Arc::clone(&link)), connections };
         let process =
             Process::builder().name(self.name).start_method(self.method).kill_on_drop(true);
-        let process = process.spawn(server::main, start)?;
+        let process = process.spawn(server::main, terms)?;
         let client = ManagerClient::new(link);
         let pid = process.pid();
         let generation = fork::generation();
         let receptions = Mutex::default();
         let manager = Manager { process: Some(process), client, pid, receptions, generation };
         manager.client.ping()?;
+        trace::note!(
+            DEBUG,
+            ManagerStarted {
+                pid,
+                name: manager.process.as_ref().map_or("", Process::name).to_owned(),
+                took: start.elapsed(),
+            }
+        );
         Ok(manager)
     }
 }

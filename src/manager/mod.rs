@@ -42,6 +42,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::process::Process;
 use crate::shim::lock;
 use crate::sys::fork;
+use crate::trace;
 
 use reception::Reception;
 
@@ -170,11 +171,19 @@ impl Manager {
         }
         self.client.stop();
         if let Ok(Some(())) = process.join_timeout(FAREWELL) {
+            trace::note!(DEBUG, ManagerEnded { pid: self.pid, status: "exit code 0".to_owned() });
             return Ok(());
         }
         let _ = process.kill();
         let _ = process.join_timeout(FAREWELL);
         let status = process.exit_status();
+        trace::note!(
+            DEBUG,
+            ManagerEnded {
+                pid: self.pid,
+                status: status.map_or("unknown".to_owned(), |status| status.to_string()),
+            }
+        );
         let status = status.map_or("it was killed".to_owned(), |status| status.to_string());
         let what = format!("shut down a manager, whose server did not end by itself: {status}");
         Err(Error::new(ErrorKind::Disconnected, what))

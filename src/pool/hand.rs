@@ -59,6 +59,15 @@ impl Hand {
         Ok(Self { body, connection: ours, claim, given: Given::new(), done: 0 })
     }
 
+    /// The process id of the worker, if it is a process.
+    #[cfg(feature = "tracing")]
+    pub(super) fn pid(&self) -> Option<u32> {
+        match &self.body {
+            Body::Process(process) => Some(process.pid()),
+            Body::Thread(_) => None,
+        }
+    }
+
     pub(super) fn victim(&self) -> Option<Victim> {
         match &self.body {
             Body::Process(process) => Some(Victim::new(Arc::clone(process.child()))),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::sys::clock::Deadline;
+use crate::trace;
 
 use super::builder::Initial;
 use super::error::TaskError;
@@ -21,9 +22,20 @@ impl Minder {
 
     /// Starts the worker, and lets it run its initializer. There is none if that fails.
     pub(super) fn hire(&mut self) -> Result<(), TaskError> {
+        trace::begin!(start);
         let hired = self.start();
         if hired.is_err() {
             self.bury();
+        } else {
+            trace::note!(
+                DEBUG,
+                Hired {
+                    pool: self.shared.plan.name.clone(),
+                    worker: self.index + 1,
+                    pid: self.worker.as_ref().and_then(Hand::pid),
+                    took: start.elapsed(),
+                }
+            );
         }
         hired
     }
@@ -115,6 +127,15 @@ impl Minder {
         }
         let Some(old) = self.worker.take() else { return };
         *lock(&self.shared.victims[self.index]) = None;
+        trace::note!(
+            DEBUG,
+            Gone {
+                pool: self.shared.plan.name.clone(),
+                worker: self.index + 1,
+                pid: old.pid(),
+                reason: if is_large { "too large" } else { "old" }.to_owned(),
+            }
+        );
         self.replace();
         old.dismiss();
     }

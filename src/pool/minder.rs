@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::process::ExitStatus;
 use crate::process::remote::Verdict;
+use crate::trace;
 
 use super::error::TaskError;
 use super::giving::FAST;
@@ -169,6 +170,19 @@ impl Minder {
         let is_ours = self.is_condemned();
         self.kill();
         let (pid, status, unbegun) = self.bury();
+        trace::note!(
+            DEBUG,
+            Gone {
+                pool: self.shared.plan.name.clone(),
+                worker: self.index + 1,
+                pid: Some(pid).filter(|pid| *pid != std::process::id()),
+                reason: if is_ours {
+                    "its task was given up".to_owned()
+                } else {
+                    status.to_string()
+                },
+            }
+        );
         self.stand_still();
         let mut orders = wire::release_from(unbegun);
         let mut lost = wire::release_all();
@@ -218,6 +232,14 @@ impl Minder {
     pub(super) fn has_died_too_often(&self, is_ours: bool) -> bool {
         let is_too_much = !is_ours && self.shared.is_too_much();
         if is_too_much {
+            trace::note!(
+                WARN,
+                GaveUp {
+                    pool: self.shared.plan.name.clone(),
+                    worker: self.index + 1,
+                    reason: "its workers die too often".to_owned(),
+                }
+            );
             self.shared.stop(Phase::Broken);
         }
         is_too_much
@@ -225,6 +247,14 @@ impl Minder {
 
     /// No worker can be started: the order fails, and all others with it.
     pub(super) fn give_up(&mut self, work: Arc<dyn Work>, error: TaskError) {
+        trace::note!(
+            WARN,
+            GaveUp {
+                pool: self.shared.plan.name.clone(),
+                worker: self.index + 1,
+                reason: error.to_string(),
+            }
+        );
         self.over(work, End::Failed(error));
         self.shared.stop(Phase::Broken);
     }

@@ -20,6 +20,7 @@ use super::seal;
 use crate::error::{Context, Result};
 use crate::sys::clock::Deadline;
 use crate::sys::{letter, task};
+use crate::trace;
 use crate::transfer::{self, Parcel};
 
 /// How child processes are made.
@@ -35,6 +36,16 @@ pub enum StartMethod {
     /// By executing the program's own file anew for each child. Slower; each child has an address
     /// space laid out anew, and everything that a new process has from its parent it has from now.
     Spawn,
+}
+
+#[cfg(feature = "tracing")]
+impl StartMethod {
+    fn name(self) -> &'static str {
+        match self {
+            Self::ForkServer => "fork server",
+            Self::Spawn => "exec",
+        }
+    }
 }
 
 /// What a child process has as its standard input, output or error.
@@ -223,6 +234,7 @@ impl Builder {
     }
 
     fn start(self, entry: Entry, parcel: &Parcel) -> Result<super::Started> {
+        trace::begin!(start);
         let family = family();
         let identity = family.next_identity();
         let name = self.name.clone().unwrap_or_else(|| format!("Process-{identity}"));
@@ -256,6 +268,15 @@ impl Builder {
             return Err(start_error("send a process its job", cause));
         }
         child.show();
+        trace::note!(
+            DEBUG,
+            Started {
+                pid: child.pid,
+                name: child.name.clone(),
+                method: self.method.name(),
+                took: start.elapsed(),
+            }
+        );
         Ok(super::Started { child, socket, at_drop: self.at_drop })
     }
 

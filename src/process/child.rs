@@ -18,6 +18,7 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::clock::Deadline;
 use crate::sys::clone::Thread;
 use crate::sys::{child as kernel, fork, image, letter, task};
+use crate::trace::Quiet;
 
 /// The exit code of a child whose function panicked, as of every Rust program that panics.
 const PANICKED: i32 = 101;
@@ -61,6 +62,8 @@ pub(crate) fn main(control: OwnedFd, thread: &Thread, parent: u32) -> ! {
 }
 
 fn live(job: &Job<'_>, arguments: &[u8], fds: Vec<OwnedFd>, parent: u32) -> ! {
+    // This may be another thread than the first.
+    Quiet::begin_here();
     seal::inherit(job.secret);
     let fds = match settle(job, fds) {
         Ok(fds) => fds,
@@ -76,7 +79,10 @@ fn live(job: &Job<'_>, arguments: &[u8], fds: Vec<OwnedFd>, parent: u32) -> ! {
         parent: Some((parent, job.parent_name.clone().into_owned())),
     });
     listen_to_panics();
-    perform(|| job.entry.call(arguments, fds, &mut report::deliver))
+    perform(|| {
+        Quiet::end_here();
+        job.entry.call(arguments, fds, &mut report::deliver)
+    })
 }
 
 /// The life of a child that was made by `fork`.

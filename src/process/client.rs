@@ -17,6 +17,7 @@ use crate::sys::clock::Deadline;
 use crate::sys::clone::Record;
 use crate::sys::spawn::{self, Born, Failure, Step, Surroundings};
 use crate::sys::{child, image, letter, socket, task};
+use crate::trace;
 
 /// How long a process that was started may take to say so: it need only load its libraries.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -79,10 +80,13 @@ pub(crate) fn from_server<T>(
                 *place = Some(server);
                 return Err(error);
             }
-            Err(Refusal::Gone) if is_new => {
+            Err(Refusal::Gone) => {
+                trace::note!(DEBUG, ServerGone { pid: server.process.pid });
+                if !is_new {
+                    continue;
+                }
                 return Err(Error::new(ErrorKind::Spawn, "start a process: the fork server died"));
             }
-            Err(Refusal::Gone) => {}
         }
     }
 }
@@ -99,6 +103,7 @@ pub(crate) fn from_exec<T>(
 impl Server {
     #[cold]
     fn launch(family: &'static Family) -> Result<Self> {
+        trace::begin!(start);
         let credentials = task::credentials();
         let (record, memory) =
             Record::create().context(|| "make the record of the fork server".to_owned())?;
@@ -106,7 +111,13 @@ impl Server {
         let process = family.adopt(born, "fork server".to_owned(), true)?;
         let server = Self { socket, process, record, credentials, baseline };
         match server.shake_hands() {
-            Ok(()) => Ok(server),
+            Ok(()) => {
+                trace::note!(
+                    DEBUG,
+                    ServerStarted { pid: server.process.pid, took: start.elapsed() }
+                );
+                Ok(server)
+            }
             Err(error) => {
                 let _ = server.process.signal(libc::SIGKILL);
                 Err(error)

@@ -17,6 +17,7 @@ use crate::shim::lock;
 use crate::sys::child::{self, Waited};
 use crate::sys::fork;
 use crate::sys::spawn::Born;
+use crate::trace;
 
 /// What a process knows of itself and its parent.
 #[derive(Clone, Debug)]
@@ -55,6 +56,8 @@ pub(crate) struct Child {
     ended: Mutex<Option<ExitStatus>>,
     /// Set when it has ended, for those who wait for other things as well.
     end: Event,
+    #[cfg(feature = "tracing")]
+    since: std::time::Instant,
 }
 
 static FAMILY: AtomicPtr<Family> = AtomicPtr::new(std::ptr::null_mut());
@@ -152,6 +155,8 @@ impl Family {
             is_visible: AtomicBool::new(false),
             ended: Mutex::default(),
             end: Event::new(),
+            #[cfg(feature = "tracing")]
+            since: std::time::Instant::now(),
         });
         lock(&self.children).insert(key, Arc::clone(&child));
         if let Err(error) = monitor.watch(&child) {
@@ -251,6 +256,15 @@ impl Child {
         };
         *ended = Some(status);
         drop(ended);
+        trace::note!(
+            DEBUG,
+            Ended {
+                pid: self.pid,
+                name: self.name.clone(),
+                status: status.to_string(),
+                lived: self.since.elapsed(),
+            }
+        );
         family().forget(self);
         self.bury();
         Some(status)
@@ -307,6 +321,8 @@ impl Child {
             is_visible: AtomicBool::new(true),
             ended: Mutex::new(Some(ExitStatus::UNKNOWN)),
             end: Event::new(),
+            #[cfg(feature = "tracing")]
+            since: std::time::Instant::now(),
         }
     }
 }

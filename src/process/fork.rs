@@ -15,6 +15,7 @@ use crate::error::{Context, Result};
 use crate::sys::clock::Deadline;
 use crate::sys::spawn::Born;
 use crate::sys::{child as kernel, fork, socket};
+use crate::trace::{self, Quiet};
 use crate::{segment, transfer};
 
 impl<R: Serialize + DeserializeOwned> Process<R> {
@@ -52,6 +53,7 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
     #[doc(alias = "os.fork")]
     pub unsafe fn fork<F: FnOnce() -> R>(f: F) -> Result<Self> {
         let what = || "fork a process".to_owned();
+        trace::begin!(start);
         let family = family();
         drop(family.monitor()?);
         let identity = family.next_identity();
@@ -61,6 +63,8 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
         // Before there are two who could each make one.
         seal::secret().context(what)?;
         let segments = segment::before_fork()?;
+        // Also in the copy, until its function begins.
+        let quiet = Quiet::new();
         // SAFETY: promised by the caller.
         let pid = match unsafe { fork::fork() } {
             Ok(Some(pid)) => pid,
@@ -75,6 +79,7 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
                 let parent = Some((parent, family.me.name.clone()));
                 family::begin(Me { name, identity, is_daemon: true, parent });
                 child::forked(theirs, || {
+                    quiet.end();
                     let result = f();
                     report::deliver(transfer::pack(&result)?)
                 })
@@ -87,6 +92,7 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
         // What the copy uses on is the copy's: ends of pipes are handed to it, not closed.
         // A capture that panics when it is dropped does so when the child is accounted for.
         let heirs = segments.in_parent();
+        quiet.end();
         let bequeathed = catch_unwind(AssertUnwindSafe(|| segment::bequeath(f, heirs)));
         drop(theirs);
         let pidfd = match kernel::open(pid) {
@@ -100,6 +106,10 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
         let child = family.adopt(Born { pid, pidfd }, name, true)?;
         socket::send(mine.as_fd(), &[&GO], &[], Deadline::NEVER).context(what)?;
         child.show();
+        trace::note!(
+            DEBUG,
+            Started { pid, name: child.name.clone(), method: "fork", took: start.elapsed() }
+        );
         if let Err(panic) = bequeathed {
             resume_unwind(panic);
         }

@@ -16,6 +16,7 @@ use super::job::{self, Birth, MAGIC, Role};
 use super::{child, server};
 use crate::sys::clock::Deadline;
 use crate::sys::{child as kernel, clone, image, letter, task};
+use crate::trace::Quiet;
 
 /// Whether children of this process are to run inside `main`.
 static IN_MAIN: AtomicBool = AtomicBool::new(false);
@@ -99,6 +100,8 @@ fn started(value: &CStr) {
 
 /// Does what this process was started for.
 fn work(control: OwnedFd) -> ! {
+    // An initialiser of the program's may have set a subscriber before this.
+    Quiet::begin_here();
     let Some((birth, fds)) = first_letter(&control) else { kernel::leave(1) };
     // Armed first and checked then: a parent that died in between is seen by one of the two.
     if kernel::die_with_parent().is_err() || kernel::parent_pid() != birth.parent {

@@ -17,6 +17,7 @@ use crate::raw::rwlock::RwLock;
 use crate::raw::semaphore::Semaphore;
 use crate::shim::Ordering::*;
 use crate::sys::{lease, shm};
+use crate::trace::{self, Tally};
 
 use super::arena::Place;
 use super::{Segment, registry};
@@ -70,8 +71,10 @@ impl Segment {
 
     /// Gives back what a claimed corpse held, takes over whom it was reaping, and frees its entry.
     fn bury(&self, id: u32, entry: &Participant, reap: &Reap) {
+        trace::begin!(start);
         // A name that was taken away has closed what it had; only who lived can have died.
-        self.sweep(id, !reap.is_of_reserved());
+        let died = !reap.is_of_reserved();
+        let _tally = self.sweep(id, died);
         // Bounded: every claim makes one reaper less of those that are dead. The corpses are below
         // the mark as it is now: the dead reaper saw them there.
         for (other, entry) in (0..).zip(self.participants()) {
@@ -85,6 +88,18 @@ impl Segment {
         // Release: who sees the new epoch sees what the sweep left. Paired by the reads in `wait`.
         epoch.word().fetch_add(1, Release);
         epoch.wake_all();
+        if died {
+            trace::note!(
+                INFO,
+                Buried {
+                    segment: self.uuid,
+                    participant: id,
+                    pid: self.pid_of(id),
+                    tally: _tally,
+                    took: start.elapsed(),
+                }
+            );
+        }
         // Last: a reaper that dies before this is followed by one who wakes again.
         entry.finish(reap);
     }
@@ -104,7 +119,8 @@ impl Segment {
     }
 
     /// Gives back all that participant `id` holds: as left behind if he died, else as closed.
-    pub(super) fn sweep(&self, id: u32, died: bool) {
+    pub(super) fn sweep(&self, id: u32, died: bool) -> Tally {
+        let mut tally = Tally::default();
         for (index, block) in (0..).zip(self.blocks()) {
             match block.state() {
                 State::Virgin => break,
@@ -112,6 +128,7 @@ impl Segment {
                 State::Claimed { .. } => {
                     if block.inherit(id, self.me()) {
                         self.give_back(index);
+                        tally.freed();
                     }
                 }
                 State::Live => {
@@ -119,14 +136,44 @@ impl Segment {
                         && let Some(kind) = Kind::from_number(block.kind())
                         && let Ok(place) = self.place(index)
                     {
+                        tally.block();
+                        tally.locks(|| self.is_locked_by(&place, kind, id));
                         self.sweep_object(&place, index, kind, id, died);
                     }
                     if block.release(id, self.me()) {
                         self.give_back(index);
+                        tally.freed();
                     }
                 }
             }
         }
+        tally
+    }
+
+    /// Whether participant `id` has this object locked, in such a way that it may be half written.
+    #[allow(unsafe_code)]
+    fn is_locked_by(&self, place: &Place, kind: Kind, id: u32) -> bool {
+        if place.length < kind.least_bytes() {
+            return false;
+        }
+        let owner = match kind {
+            Kind::Mutex => {
+                // SAFETY: as in `sweep_object`.
+                let lock = unsafe { place.at.cast::<Mutex>().as_ref() };
+                lock.owner().filter(|_| !lock.is_calm())
+            }
+            Kind::Array => {
+                // SAFETY: as above.
+                unsafe { place.at.cast::<Ranges>().as_ref() }.holder_of_all()
+            }
+            Kind::RwLock => {
+                // SAFETY: as above.
+                let lock = unsafe { place.at.cast::<RwLock>().as_ref() };
+                lock.writer().owner().filter(|owner| lock.is_inside(*owner))
+            }
+            _ => None,
+        };
+        owner == Some(id)
     }
 
     /// Closes the sides of lanes that participant `id` has, also of those that it does not hold.

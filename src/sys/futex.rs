@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::clock::Deadline;
+use crate::trace::{self, Said};
 
 /// `struct futex_waitv` of linux/futex.h.
 #[repr(C)]
@@ -23,9 +24,13 @@ const FUTEX_32: u32 = 2;
 pub(crate) fn wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) {
     let time = timeout.map(timespec);
     let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    trace::begin!(start);
     // SAFETY: `word` is a live, aligned u32; the kernel only reads it. FUTEX_WAIT takes a relative
     // time.
-    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, expected, time) };
+    let done =
+        unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, expected, time) };
+    let _said = Said::of(done);
+    trace::slept!(start, 1, _said.ending(&[(word, expected)]));
 }
 
 /// Sleeps while both words hold what is expected of them, at most for `timeout`.
@@ -36,8 +41,12 @@ pub(crate) fn wait_two(
     second: (&AtomicU32, u32),
     timeout: Option<Duration>,
 ) {
-    if waitv(&[entry(first), entry(second)], timeout) == Vector::Missing {
-        wait(first.0, first.1, timeout);
+    trace::begin!(start);
+    match waitv(&[entry(first), entry(second)], timeout) {
+        Vector::Missing => wait(first.0, first.1, timeout),
+        Vector::Done(_said) => {
+            trace::slept!(start, 2, _said.ending_with_epoch(&[first, second]));
+        }
     }
 }
 
@@ -56,7 +65,9 @@ pub(crate) fn wait_many(words: &[(&AtomicU32, u32)], timeout: Duration) {
         [const { WaitV { val: 0, uaddr: 0, flags: FUTEX_32, reserved: 0 } }; WORDS_MAX];
     if let Some(entries) = entries.get_mut(..words.len()) {
         entries.iter_mut().zip(words).for_each(|(place, word)| *place = entry(*word));
-        if waitv(entries, Some(timeout)) == Vector::Done {
+        trace::begin!(start);
+        if let Vector::Done(_said) = waitv(entries, Some(timeout)) {
+            trace::slept!(start, words.len(), _said.ending(words));
             return;
         }
     }
@@ -84,7 +95,7 @@ static DENIED: AtomicBool = AtomicBool::new(false);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Vector {
     /// It is over, for any reason.
-    Done,
+    Done(Said),
     /// The machine has none, or no memory for it.
     Missing,
 }
@@ -112,7 +123,7 @@ fn waitv(words: &[WaitV], timeout: Option<Duration>) -> Vector {
         )
     };
     if done >= 0 {
-        return Vector::Done;
+        return Vector::Done(Said::of(done));
     }
     match io::Error::last_os_error().raw_os_error() {
         Some(libc::ENOSYS | libc::EPERM) => {
@@ -121,12 +132,19 @@ fn waitv(words: &[WaitV], timeout: Option<Duration>) -> Vector {
             Vector::Missing
         }
         Some(libc::ENOMEM) => Vector::Missing,
-        _ => Vector::Done,
+        _ => Vector::Done(Said::of(done)),
     }
 }
 
 /// Wakes up to `count` sleepers on `word`, and says how many woke.
 pub(crate) fn wake(word: &AtomicU32, count: i32) -> usize {
+    let woken = wake_untold(word, count);
+    trace::woke!(woken);
+    woken
+}
+
+/// As [`wake`], in a signal handler, where nothing is told.
+pub(crate) fn wake_untold(word: &AtomicU32, count: i32) -> usize {
     // SAFETY: FUTEX_WAKE uses the address only as a key.
     let woken = unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, count) };
     usize::try_from(woken).unwrap_or(0)

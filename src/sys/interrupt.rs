@@ -44,7 +44,8 @@ impl Signals {
 fn tell() {
     // Release: see `Signals::wait`.
     HEARD.fetch_add(1, Ordering::Release);
-    futex::wake(&HEARD, i32::MAX);
+    // A handler may be anywhere in this thread, also where something is told.
+    futex::wake_untold(&HEARD, i32::MAX);
 }
 
 extern "C" fn note(_signal: libc::c_int) {

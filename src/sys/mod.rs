@@ -21,6 +21,8 @@ pub(crate) mod memfd;
 pub(crate) mod number;
 pub(crate) mod random;
 pub(crate) mod replica;
+#[cfg(all(feature = "tracing", not(multiproc_loom)))]
+pub(crate) mod scribe;
 pub(crate) mod shm;
 pub(crate) mod socket;
 pub(crate) mod spawn;

@@ -11,6 +11,7 @@ const ROOMS: &[(&str, u8)] = &[
     ("sys", 0),
     ("shim", 1),
     ("raw", 2),
+    ("trace", 2),
     ("segment", 3),
     ("transfer", 4),
     ("channel", 5),
@@ -28,6 +29,9 @@ const ROOMS: &[(&str, u8)] = &[
     ("fuzzing", 10),
     ("guide", 10),
 ];
+
+/// What every room may import: what can go wrong, and what is told of what happens.
+const HALLS: &[&str] = &["error", "trace"];
 
 /// Process-private atomics: a model of shared memory has nothing to say about them.
 const PRIVATE_ATOMICS: &[&str] =
@@ -93,7 +97,8 @@ pub(crate) fn imports(source: &Source, root: &HashMap<String, String>) -> Vec<Fi
     for path in source.paths().iter().filter(|path| !source.is_test(path.line)) {
         let Some(theirs) = target(path, &here, root) else { continue };
         let Some(their_number) = number(&theirs) else { continue };
-        if theirs == *mine || theirs == "error" || their_number < my_number {
+        let is_hall = HALLS.contains(&theirs.as_str());
+        if theirs == *mine || is_hall || their_number < my_number {
             continue;
         }
         let whole = path.segments.join("::");
