@@ -42,7 +42,8 @@ pub(crate) fn wait_two(
     timeout: Option<Duration>,
 ) {
     trace::begin!(start);
-    match waitv(&[entry(first), entry(second)], timeout) {
+    let ended = waitv(&[entry(first), entry(second)], timeout);
+    match ended {
         Vector::Missing => wait(first.0, first.1, timeout),
         Vector::Done(_said) => {
             trace::slept!(start, 2, _said.ending_with_epoch(&[first, second]));

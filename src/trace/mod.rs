@@ -11,26 +11,12 @@
 //!
 //! # Events
 //!
-//! | target | level | message | fields |
-//! |---|---|---|---|
-//! | `multiproc::process` | DEBUG | `process started` | `pid`, `name`, `method` (`fork server`, `exec`, `fork`), `took_us` |
-//! | `multiproc::process` | DEBUG | `process ended` | `pid`, `name`, `status` (`exit code 0`, `killed by SIGKILL`), `lived_ms` |
-//! | `multiproc::process` | DEBUG | `fork server started` | `pid`, `took_us` |
-//! | `multiproc::process` | DEBUG | `fork server gone` | `pid` |
-//! | `multiproc::pool` | DEBUG | `worker started` | `pool`, `worker` (from 1), `pid` (not of a thread), `took_us` with its initializer |
-//! | `multiproc::pool` | DEBUG | `worker gone` | `pool`, `worker`, `pid`, `reason` (how it ended, `its task was given up`, `old`, `too large`); what replaces it is the next `worker started` |
-//! | `multiproc::pool` | WARN | `pool gave up` | `pool`, `worker`, `reason` (`its workers die too often`, or why none can be started) |
-//! | `multiproc::manager` | DEBUG | `server started` | `pid`, `name`, `took_us` |
-//! | `multiproc::manager` | DEBUG | `server ended` | `pid`, `status` |
-//! | `multiproc::recovery` | INFO, WARN if locks were left locked | `participant buried` | `segment` (as `inspect` shows it), `participant`, `pid` (a remark: what the dead had written), `blocks` that it held, `freed` of them, `locks` that it left locked, `took_us` |
-//! | `multiproc::wait` | TRACE | `parked` | `thread`, `took_us`, `ended`, `words` slept on, `parks`, `wakes` |
-//! | `multiproc::wait` | TRACE | `woke` | `thread`, `woken`: how many slept there, `parks`, `wakes` |
-//! | `multiproc::trace` | WARN | `events lost` | `lost`: how many |
+#![doc = include_str!("events.md")]
 //!
 //! A sleep `ended` by `woken`; `time-out`, also of a sleep that is only one of several of a wait;
 //! `death`, when somebody of the segment was buried (known of sleeps on two words alone, the
-//! thread's own and the death epoch); `interrupted` by a signal; or `spurious`, when somebody woke the
-//! thread and had changed nothing. `parks` and `wakes` are those of the process up to then, see
+//! thread's own and the death epoch); `interrupted` by a signal; or `spurious`, when somebody woke
+//! the thread and had changed nothing. `parks` and `wakes` are those of the process up to then, see
 //! `wait_counts`.
 //!
 //! Between two processes that are both at work there is neither sleep nor wake, and so no event for

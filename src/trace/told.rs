@@ -66,7 +66,7 @@ pub struct WaitCounts {
 /// ```
 #[must_use]
 pub fn wait_counts() -> WaitCounts {
-    // Relaxed, all: numbers to look at. The time-outs come first, so that there are no more of them.
+    // Relaxed, all: numbers to look at. The time-outs come first, so there are no more of them.
     let timeouts = TIMEOUTS.load(Ordering::Relaxed);
     let [parks, wakes] = [&PARKS, &WAKES].map(|count| count.load(Ordering::Relaxed));
     WaitCounts { parks, timeouts, wakes }
