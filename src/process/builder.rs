@@ -24,6 +24,18 @@ use crate::trace;
 use crate::transfer::{self, Parcel};
 
 /// How child processes are made.
+///
+/// # Examples
+///
+/// ```
+/// use multiproc::{Process, StartMethod};
+///
+/// for method in [StartMethod::ForkServer, StartMethod::Spawn] {
+///     let child = Process::builder().start_method(method).spawn(u32::count_ones, 7)?;
+///     assert_eq!(child.join().unwrap(), 3);
+/// }
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StartMethod {
@@ -49,6 +61,23 @@ impl StartMethod {
 }
 
 /// What a child process has as its standard input, output or error.
+///
+/// # Examples
+///
+/// ```
+/// use multiproc::{Process, Stdio};
+///
+/// fn report(line: String) {
+///     println!("{line}");
+/// }
+///
+/// let (mut ours, theirs) = std::io::pipe()?;
+/// let builder = Process::builder().stdout(std::os::fd::OwnedFd::from(theirs)).stderr(Stdio::Null);
+/// let child = builder.spawn(report, "all is well".to_owned())?;
+/// assert_eq!(std::io::read_to_string(&mut ours)?, "all is well\n");
+/// child.join()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Stdio {
@@ -136,6 +165,16 @@ impl Builder {
 
     /// Names the process; the default is `Process-1`, `Process-2` and so on, for the children of
     /// `Process-1` in turn `Process-1:1`. The first 15 bytes are seen in `ps` and `top`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multiproc::Process;
+    /// let child = Process::builder().name("parrot").spawn(u32::count_ones, 7)?;
+    /// assert_eq!(child.name(), "parrot");
+    /// # child.join().unwrap();
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
@@ -145,18 +184,52 @@ impl Builder {
     ///
     /// The kernel sees to it, also when the parent is killed with `SIGKILL`. It does not outlive a
     /// change of the child's user or group ids. A daemon may have children of its own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multiproc::Process;
+    /// fn will_die_with_parent(_: ()) -> bool {
+    ///     multiproc::current().is_daemon()
+    /// }
+    /// let child = Process::builder().daemon(false).spawn(will_die_with_parent, ())?;
+    /// assert!(!child.join().unwrap());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn daemon(mut self, daemon: bool) -> Self {
         self.lifetime = if daemon { Lifetime::DiesWithParent } else { Lifetime::Own };
         self
     }
 
     /// Whether dropping the [`Process`] kills the process; the default is `false`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multiproc::{Connection, Pipe, Process};
+    /// fn sleep(_there: Connection<(), ()>) {
+    ///     std::thread::park();
+    /// }
+    /// let (mut here, there) = Pipe::duplex()?;
+    /// drop(Process::builder().kill_on_drop(true).spawn(sleep, there)?);
+    /// assert!(here.recv().is_err()); // nobody is there any more
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn kill_on_drop(mut self, kill: bool) -> Self {
         self.at_drop = if kill { AtDrop::Kill } else { AtDrop::LeaveAlone };
         self
     }
 
     /// Sets how the process is made.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multiproc::{Process, StartMethod};
+    /// let builder = Process::builder().start_method(StartMethod::Spawn);
+    /// assert_eq!(builder.spawn(u32::count_ones, 7)?.join().unwrap(), 3);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "set_start_method")]
     pub fn start_method(mut self, method: StartMethod) -> Self {
         self.method = method;
@@ -164,18 +237,54 @@ impl Builder {
     }
 
     /// Sets an environment variable.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multiproc::Process;
+    /// fn variable(name: String) -> Option<String> {
+    ///     std::env::var(name).ok()
+    /// }
+    /// let child = Process::builder().env("WORD", "hello").spawn(variable, "WORD".to_owned())?;
+    /// assert_eq!(child.join().unwrap().as_deref(), Some("hello"));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.environment.insert(key.as_ref().to_owned(), Some(value.as_ref().to_owned()));
         self
     }
 
     /// Removes an environment variable.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multiproc::Process;
+    /// # fn variable(name: String) -> Option<String> {
+    /// #     std::env::var(name).ok()
+    /// # }
+    /// let child = Process::builder().env_remove("PATH").spawn(variable, "PATH".to_owned())?;
+    /// assert_eq!(child.join().unwrap(), None);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn env_remove(mut self, key: impl AsRef<OsStr>) -> Self {
         self.environment.insert(key.as_ref().to_owned(), None);
         self
     }
 
     /// Removes all environment variables, also those set by [`env`](Self::env) before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multiproc::Process;
+    /// fn variables(_: ()) -> Vec<(String, String)> {
+    ///     std::env::vars().collect()
+    /// }
+    /// let child = Process::builder().env_clear().env("WORD", "hello").spawn(variables, ())?;
+    /// assert_eq!(child.join().unwrap(), [("WORD".to_owned(), "hello".to_owned())]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn env_clear(mut self) -> Self {
         self.clears_environment = true;
         self.environment.clear();
@@ -183,30 +292,95 @@ impl Builder {
     }
 
     /// Sets the working directory; a relative path is relative to the caller's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multiproc::Process;
+    /// fn folder(_: ()) -> std::path::PathBuf {
+    ///     std::env::current_dir().unwrap()
+    /// }
+    /// let child = Process::builder().current_dir("/proc").spawn(folder, ())?;
+    /// assert_eq!(child.join().unwrap().as_os_str(), "/proc");
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn current_dir(mut self, path: impl AsRef<Path>) -> Self {
         self.directory = Some(path.as_ref().to_owned());
         self
     }
 
     /// Sets what files of the process are created without, as umask(2).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multiproc::Process;
+    /// fn mask(_: ()) -> bool {
+    ///     let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    ///     status.lines().any(|line| line == "Umask:\t0077")
+    /// }
+    /// assert!(Process::builder().umask(0o077).spawn(mask, ())?.join().unwrap());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn umask(mut self, mask: u32) -> Self {
         self.umask = Some(mask);
         self
     }
 
     /// Sets the standard input; the default is [`Stdio::Null`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multiproc::Process;
+    /// fn first_line(_: ()) -> String {
+    ///     std::io::stdin().lines().next().unwrap().unwrap()
+    /// }
+    /// let (theirs, mut ours) = std::io::pipe()?;
+    /// std::io::Write::write_all(&mut ours, b"hello\n")?;
+    /// let builder = Process::builder().stdin(std::os::fd::OwnedFd::from(theirs));
+    /// let child = builder.spawn(first_line, ())?;
+    /// assert_eq!(child.join()?, "hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn stdin(mut self, stdio: impl Into<Stdio>) -> Self {
         self.stdio[0] = stdio.into();
         self
     }
 
     /// Sets the standard output; the default is [`Stdio::Inherit`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multiproc::Process;
+    /// fn greet(_: ()) {
+    ///     println!("hello");
+    /// }
+    /// let (mut ours, theirs) = std::io::pipe()?;
+    /// let builder = Process::builder().stdout(std::os::fd::OwnedFd::from(theirs));
+    /// let child = builder.spawn(greet, ())?;
+    /// assert_eq!(std::io::read_to_string(&mut ours)?, "hello\n");
+    /// # child.join()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn stdout(mut self, stdio: impl Into<Stdio>) -> Self {
         self.stdio[1] = stdio.into();
         self
     }
 
     /// Sets the standard error; the default is [`Stdio::Inherit`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multiproc::{Process, Stdio};
+    /// fn warn(_: ()) {
+    ///     eprintln!("nobody reads this");
+    /// }
+    /// Process::builder().stderr(Stdio::Null).spawn(warn, ())?.join().unwrap();
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn stderr(mut self, stdio: impl Into<Stdio>) -> Self {
         self.stdio[2] = stdio.into();
         self
@@ -215,6 +389,18 @@ impl Builder {
     /// Starts a process that calls `f(args)`.
     ///
     /// See [`Process::spawn`], which this is the long form of.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multiproc::Process;
+    /// fn add((a, b): (u32, u32)) -> u32 {
+    ///     a + b
+    /// }
+    /// let child = Process::builder().name("adder").spawn(add, (1, 2))?;
+    /// assert_eq!(child.join().unwrap(), 3);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

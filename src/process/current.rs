@@ -4,6 +4,18 @@ use super::family::{Me, family};
 use crate::sys::child as kernel;
 
 /// The process that asks, as [`current`] describes it.
+///
+/// # Examples
+///
+/// ```
+/// fn describe(_: ()) -> String {
+///     let me = multiproc::current();
+///     format!("{}, {}", me.name(), if me.is_daemon() { "a daemon" } else { "on its own" })
+/// }
+/// let child = multiproc::Process::builder().name("parrot").spawn(describe, ())?;
+/// assert_eq!(child.join().unwrap(), "parrot, a daemon");
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Current {
     me: Me,
@@ -11,12 +23,35 @@ pub struct Current {
 
 impl Current {
     /// Its name: `MainProcess` for the first process, and otherwise what it was started as.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// fn name(_: ()) -> String {
+    ///     multiproc::current().name().to_owned()
+    /// }
+    /// let child = multiproc::Process::builder().name("parrot").spawn(name, ())?;
+    /// assert_eq!(child.join().unwrap(), "parrot");
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn name(&self) -> &str {
         &self.me.name
     }
 
     /// Its process id.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// fn pid(_: ()) -> u32 {
+    ///     multiproc::current().pid()
+    /// }
+    /// let child = multiproc::Process::spawn(pid, ())?;
+    /// let seen = child.pid();
+    /// assert_eq!(child.join().unwrap(), seen);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     #[doc(alias = "ident")]
     pub fn pid(&self) -> u32 {
@@ -24,6 +59,12 @@ impl Current {
     }
 
     /// Whether it dies with its parent; `false` for the first process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(!multiproc::current().is_daemon());
+    /// ```
     #[must_use]
     #[doc(alias = "daemon")]
     pub fn is_daemon(&self) -> bool {
@@ -45,6 +86,18 @@ pub fn current() -> Current {
 }
 
 /// The process that started this one, as [`parent`] describes it.
+///
+/// # Examples
+///
+/// ```
+/// fn parent(_: ()) -> (u32, String, bool) {
+///     let parent = multiproc::parent().unwrap();
+///     (parent.pid(), parent.name().to_owned(), parent.is_alive())
+/// }
+/// let seen = multiproc::Process::spawn(parent, ())?.join().unwrap();
+/// assert_eq!(seen, (std::process::id(), "MainProcess".to_owned(), true));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Parent {
     pid: u32,
@@ -53,18 +106,49 @@ pub struct Parent {
 
 impl Parent {
     /// Its process id. It is nobody's, or somebody else's, once the parent is gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// fn pid(_: ()) -> u32 {
+    ///     multiproc::parent().unwrap().pid()
+    /// }
+    /// assert_eq!(multiproc::Process::spawn(pid, ())?.join().unwrap(), std::process::id());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
     /// Its name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// fn name(_: ()) -> String {
+    ///     multiproc::parent().unwrap().name().to_owned()
+    /// }
+    /// assert_eq!(multiproc::Process::spawn(name, ())?.join().unwrap(), "MainProcess");
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Whether it is still there. It may be gone when this returns.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// fn has_parent(_: ()) -> bool {
+    ///     multiproc::parent().unwrap().is_alive()
+    /// }
+    /// // Who waits for the answer is there.
+    /// assert!(multiproc::Process::spawn(has_parent, ())?.join().unwrap());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn is_alive(&self) -> bool {
         // An orphan has another parent from then on, and never this one again.
@@ -93,6 +177,21 @@ pub fn parent() -> Option<Parent> {
 }
 
 /// A child of this process, as [`active_children`] lists it.
+///
+/// # Examples
+///
+/// ```
+/// # use multiproc::Process;
+/// # fn sleep(_: ()) {
+/// #     std::thread::park();
+/// # }
+/// let child = Process::builder().name("sleeper").spawn(sleep, ())?;
+/// let infos = multiproc::active_children();
+/// let info = infos.iter().find(|info| info.pid() == child.pid()).unwrap();
+/// assert_eq!((info.name(), info.is_daemon()), ("sleeper", true));
+/// # child.kill()?;
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChildInfo {
     pid: u32,
@@ -102,18 +201,58 @@ pub struct ChildInfo {
 
 impl ChildInfo {
     /// Its process id. It may be somebody else's by now, so there is nothing to be done with it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multiproc::Process;
+    /// # fn sleep(_: ()) {
+    /// #     std::thread::park();
+    /// # }
+    /// let child = Process::spawn(sleep, ())?;
+    /// let pids: Vec<u32> = multiproc::active_children().iter().map(|info| info.pid()).collect();
+    /// assert_eq!(pids, [child.pid()]);
+    /// # child.kill()?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
     /// Its name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multiproc::Process;
+    /// # fn sleep(_: ()) {
+    /// #     std::thread::park();
+    /// # }
+    /// let child = Process::builder().name("sleeper").spawn(sleep, ())?;
+    /// assert_eq!(multiproc::active_children()[0].name(), "sleeper");
+    /// # child.kill()?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Whether it dies with this process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multiproc::Process;
+    /// # fn sleep(_: ()) {
+    /// #     std::thread::park();
+    /// # }
+    /// let child = Process::builder().daemon(false).spawn(sleep, ())?;
+    /// assert!(!multiproc::active_children()[0].is_daemon());
+    /// # child.kill()?;
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn is_daemon(&self) -> bool {
         self.is_daemon

@@ -109,6 +109,16 @@ impl<R> From<Started> for Process<R> {
 
 impl Process<()> {
     /// Begins to say how a process is to be started.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multiproc::Process;
+    /// let child = Process::builder().name("counter").spawn(u32::count_ones, 7)?;
+    /// assert_eq!((child.name(), child.is_daemon()), ("counter", true));
+    /// # child.join().unwrap();
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn builder() -> Builder {
         Builder::new()
     }
@@ -150,6 +160,20 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
 
 impl<R: DeserializeOwned> Process<R> {
     /// Waits for the end of the process, and gives what its function returned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multiproc::Process;
+    /// assert_eq!(Process::spawn(u32::count_ones, 7)?.join().unwrap(), 3);
+    /// // A panic is an error here, and a line on the standard error there.
+    /// fn fail(_: ()) {
+    ///     panic!("out of cheese");
+    /// }
+    /// let child = Process::spawn(fail, ())?;
+    /// assert!(child.join().unwrap_err().is_panic());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -193,12 +217,36 @@ impl<R> Process<R> {
     }
 
     /// Whether the process has not ended. It may have when this returns.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multiproc::Process;
+    /// # fn sleep(_: ()) {
+    /// #     std::thread::park();
+    /// # }
+    /// let child = Process::spawn(sleep, ())?;
+    /// assert!(child.is_alive());
+    /// child.kill()?;
+    /// assert!(child.join().is_err());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn is_alive(&self) -> bool {
         self.exit_status().is_none() && !wait::has_ended(&self.child)
     }
 
     /// How the process ended; `None` while it runs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multiproc::Process;
+    /// let mut child = Process::spawn(u32::count_ones, 7)?;
+    /// child.join_timeout(std::time::Duration::MAX).unwrap();
+    /// assert_eq!(child.exit_status().unwrap().code(), Some(0));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     #[doc(alias = "exitcode")]
     pub fn exit_status(&self) -> Option<ExitStatus> {
@@ -206,6 +254,19 @@ impl<R> Process<R> {
     }
 
     /// Asks the process to end, with `SIGTERM`. It is no error if it has ended already.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multiproc::Process;
+    /// # fn sleep(_: ()) {
+    /// #     std::thread::park();
+    /// # }
+    /// let child = Process::spawn(sleep, ())?;
+    /// child.terminate()?;
+    /// assert_eq!(child.join().unwrap_err().signal(), Some(15)); // SIGTERM
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -217,6 +278,20 @@ impl<R> Process<R> {
 
     /// Ends the process, with `SIGKILL`. It is no error if it has ended already.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multiproc::Process;
+    /// # fn sleep(_: ()) {
+    /// #     std::thread::park();
+    /// # }
+    /// let mut child = Process::spawn(sleep, ())?;
+    /// child.kill()?;
+    /// assert!(child.join_timeout(std::time::Duration::MAX).is_err());
+    /// child.kill()?; // Nobody is hit, and it is no error.
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of [`terminate`](Self::terminate).
@@ -225,6 +300,20 @@ impl<R> Process<R> {
     }
 
     /// Sends the process a signal; never another process that came by its number.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multiproc::Process;
+    /// # fn sleep(_: ()) {
+    /// #     std::thread::park();
+    /// # }
+    /// const SIGINT: i32 = 2;
+    /// let child = Process::spawn(sleep, ())?;
+    /// child.signal(SIGINT)?;
+    /// assert_eq!(child.join().unwrap_err().signal(), Some(SIGINT));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -235,6 +324,16 @@ impl<R> Process<R> {
     }
 
     /// The process id, for people to read. Once the process has ended it may be somebody else's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multiproc::Process;
+    /// let child = Process::spawn(|_: ()| std::process::id(), ())?;
+    /// let pid = child.pid();
+    /// assert_eq!(child.join().unwrap(), pid);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     #[doc(alias = "ident")]
     pub fn pid(&self) -> u32 {
@@ -242,12 +341,32 @@ impl<R> Process<R> {
     }
 
     /// The name that the process was started with.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multiproc::Process;
+    /// let child = Process::spawn(u32::count_ones, 7)?;
+    /// assert_eq!(child.name(), "Process-1");
+    /// # child.join().unwrap();
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn name(&self) -> &str {
         &self.child.name
     }
 
     /// Whether the process dies with its parent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multiproc::Process;
+    /// let child = Process::builder().daemon(false).spawn(u32::count_ones, 7)?;
+    /// assert!(!child.is_daemon());
+    /// # child.join().unwrap();
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     #[doc(alias = "daemon")]
     pub fn is_daemon(&self) -> bool {
