@@ -39,6 +39,25 @@ pub struct History {
 }
 
 /// How fast messages come and go.
+///
+/// # Examples
+/// ```
+/// use multiproc::inspect::{self, History};
+/// # use multiproc::Queue;
+///
+/// # let mut jobs = Queue::bounded(10)?;
+/// let mut history = History::new();
+/// history.note(&inspect::process(std::process::id())?);
+/// jobs.send(7_u64)?;
+/// let segments = inspect::process(std::process::id())?;
+/// history.note(&segments);
+/// let objects = segments.iter().flat_map(|segment| {
+///     segment.objects.iter().map(move |object| (segment, object))
+/// });
+/// let rates = objects.filter_map(|(segment, object)| history.rates(segment, object));
+/// assert!(rates.into_iter().any(|rates| rates.sent > 0.0 && rates.received == 0.0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Rates {
@@ -82,12 +101,31 @@ fn counts_of(object: &ObjectInfo) -> Option<(u64, u64)> {
 
 impl History {
     /// One without looks.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::inspect::{self, History};
+    ///
+    /// let mut history = History::new();
+    /// history.note(&inspect::process(std::process::id())?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Notes what a look at these segments has found. What it has not found is forgotten.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::inspect::{self, History};
+    /// # let mut history = History::new();
+    /// for _ in 0..2 {
+    ///     history.note(&inspect::process(std::process::id())?); // every second, say
+    /// }
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn note(&mut self, segments: &[SegmentInfo]) {
         self.note_at(segments, Instant::now());
     }
@@ -126,6 +164,20 @@ impl History {
     }
 
     /// For how long every look has found this hold of an object.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::{Lock, inspect::{self, History}};
+    /// let lock = Lock::new()?;
+    /// let _guard = lock.lock()?;
+    /// let segments = inspect::process(std::process::id())?;
+    /// let mut history = History::new();
+    /// history.note(&segments);
+    /// # let segment = segments.iter().find(|segment| !segment.objects.is_empty()).unwrap();
+    /// # let object = segment.objects.iter().find(|object| !object.holds.is_empty()).unwrap();
+    /// assert!(history.held_for(segment, object, &object.holds[0]).is_some());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn held_for(
         &self,
@@ -137,6 +189,23 @@ impl History {
     }
 
     /// For how long every look has found this wait at an object.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::inspect::{self, History};
+    /// # let mut history = History::new();
+    /// let segments = inspect::process(std::process::id())?;
+    /// history.note(&segments);
+    /// for segment in &segments {
+    ///     for object in &segment.objects {
+    ///         for wait in &object.waits {
+    ///             let time = history.waited_for(segment, object, wait);
+    ///             println!("{} waits for {} since {time:?}", wait.pid, wait.what);
+    ///         }
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn waited_for(
         &self,
@@ -148,6 +217,21 @@ impl History {
     }
 
     /// How fast messages came and went between the last two looks at a queue or a pipe.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::{Queue, inspect::{self, History}};
+    /// # let mut jobs = Queue::bounded(10)?;
+    /// # let mut history = History::new();
+    /// history.note(&inspect::process(std::process::id())?);
+    /// jobs.send(7_u64)?;
+    /// let segments = inspect::process(std::process::id())?;
+    /// history.note(&segments);
+    /// # let segment = segments.iter().find(|segment| !segment.objects.is_empty()).unwrap();
+    /// let rates = history.rates(segment, &segment.objects[0]).unwrap();
+    /// assert!(rates.sent > 0.0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn rates(&self, segment: &SegmentInfo, object: &ObjectInfo) -> Option<Rates> {
         self.counts.get(&of(segment, object))?.rates

@@ -7,6 +7,19 @@ use serde::{Deserialize, Serialize};
 use crate::queue::{HandleInfo, QueueStats};
 
 /// A segment of shared memory, as it was a moment ago.
+///
+/// # Examples
+/// ```
+/// # use multiproc::{Name, Queue, inspect};
+/// # let name = Name::new(&format!("doc-{}", std::process::id()))?;
+/// let _jobs = Queue::<u64>::create(&name, 10)?;
+/// let segment = inspect::name(&name)?;
+/// assert_eq!(segment.name.as_deref(), Some(name.as_str()));
+/// assert!(segment.memory <= segment.size && segment.damage.is_none());
+/// println!("{} is in it", segment.label.unwrap());
+/// # name.unlink()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SegmentInfo {
@@ -34,6 +47,18 @@ pub struct SegmentInfo {
 }
 
 /// A participant of a segment: a process, or something that stands for one.
+///
+/// # Examples
+/// ```
+/// # use multiproc::{Name, Queue, inspect};
+/// # let name = Name::new(&format!("doc-{}", std::process::id()))?;
+/// let _jobs = Queue::<u64>::create(&name, 10)?;
+/// let segment = inspect::name(&name)?;
+/// let pids: Vec<u32> = segment.participants.iter().map(|one| one.pid).collect();
+/// assert!(pids.contains(&std::process::id()));
+/// # name.unlink()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ParticipantInfo {
@@ -51,6 +76,22 @@ pub struct ParticipantInfo {
 }
 
 /// Where a participant stands.
+///
+/// # Examples
+/// ```
+/// # use multiproc::{Name, Queue, inspect::{self, ParticipantState}};
+/// # let name = Name::new(&format!("doc-{}", std::process::id()))?;
+/// let jobs = Queue::<u64>::create(&name, 10)?;
+/// let count = |state| {
+///     let segment = inspect::name(&name).unwrap();
+///     segment.participants.iter().filter(|one| one.state == state).count()
+/// };
+/// assert_eq!((count(ParticipantState::Name), count(ParticipantState::Alive)), (1, 1));
+/// drop(jobs);
+/// assert_eq!((count(ParticipantState::Name), count(ParticipantState::Alive)), (1, 0));
+/// # name.unlink()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ParticipantState {
@@ -74,6 +115,19 @@ pub enum ParticipantState {
 }
 
 /// One object, as it was a moment ago.
+///
+/// # Examples
+/// ```
+/// # use multiproc::{Name, Queue, inspect::{self, ObjectKind}};
+/// # let name = Name::new(&format!("doc-{}", std::process::id()))?;
+/// let _jobs = Queue::<u64>::create(&name, 10)?;
+/// let segment = inspect::name(&name)?;
+/// let object = &segment.objects[0];
+/// assert_eq!(object.kind, ObjectKind::Queue);
+/// println!("{} bytes, used by {:?}", object.bytes, object.users);
+/// # name.unlink()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ObjectInfo {
@@ -96,6 +150,17 @@ pub struct ObjectInfo {
 }
 
 /// What an object is.
+///
+/// # Examples
+/// ```
+/// # use multiproc::{Name, Queue, inspect::{self, ObjectKind}};
+/// # let name = Name::new(&format!("doc-{}", std::process::id()))?;
+/// let _jobs = Queue::<u64>::create(&name, 10)?;
+/// let kind = inspect::name(&name)?.objects[0].kind;
+/// assert_eq!((kind, kind.to_string().as_str()), (ObjectKind::Queue, "queue"));
+/// # name.unlink()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ObjectKind {
@@ -150,6 +215,20 @@ impl fmt::Display for ObjectKind {
 }
 
 /// How an object is.
+///
+/// # Examples
+/// ```
+/// # use multiproc::{Name, Queue, inspect::{self, ObjectState}};
+/// # let name = Name::new(&format!("doc-{}", std::process::id()))?;
+/// let mut jobs = Queue::create(&name, 10)?;
+/// jobs.send(7_u64)?;
+/// let ObjectState::Queue { depth, capacity, .. } = inspect::name(&name)?.objects[0].state else {
+///     unreachable!("it is a queue");
+/// };
+/// assert_eq!((depth, capacity), (Some(1), Some(10)));
+/// # name.unlink()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ObjectState {
@@ -226,6 +305,25 @@ pub enum ObjectState {
 }
 
 /// What former owners of a lock left behind.
+///
+/// # Examples
+/// ```
+/// use multiproc::inspect::{self, ObjectState, Poison};
+/// use multiproc::{Lock, Name};
+///
+/// # let name = Name::new(&format!("doc-{}", std::process::id()))?;
+/// let lock = Lock::create(&name)?;
+/// let other = lock.clone();
+/// let thread = std::thread::spawn(move || {
+///     let _guard = other.lock().unwrap();
+///     panic!("with the lock in its hands");
+/// });
+/// assert!(thread.join().is_err());
+/// let state = &inspect::name(&name)?.objects[0].state;
+/// assert!(matches!(state, ObjectState::Lock { poison: Some(Poison::Panicked), .. }));
+/// # name.unlink()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Poison {
@@ -239,6 +337,20 @@ pub enum Poison {
 }
 
 /// Whose the permits of a semaphore are. See [`Semaphore`](crate::Semaphore).
+///
+/// # Examples
+/// ```
+/// use multiproc::inspect::{self, ObjectState, Permits};
+/// use multiproc::{Name, Semaphore};
+///
+/// # let name = Name::new(&format!("doc-{}", std::process::id()))?;
+/// let _seats = Semaphore::create(&name, 3)?;
+/// let state = &inspect::name(&name)?.objects[0].state;
+/// let ObjectState::Semaphore { available: 3, permits, .. } = state else { unreachable!() };
+/// assert_eq!(*permits, Permits::Owned);
+/// # name.unlink()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Permits {
@@ -251,6 +363,23 @@ pub enum Permits {
 }
 
 /// One end of one direction of a pipe.
+///
+/// # Examples
+/// ```
+/// use multiproc::inspect::{self, ObjectState};
+/// use multiproc::Pipe;
+///
+/// let (_out, into) = Pipe::simplex::<u64>()?;
+/// drop(into);
+/// let mut states = inspect::process(std::process::id())?
+///     .into_iter()
+///     .flat_map(|segment| segment.objects)
+///     .map(|object| object.state);
+/// let Some(ObjectState::Pipe { writer, reader, .. }) = states.next() else { unreachable!() };
+/// assert_eq!((writer.pid, writer.is_closed), (std::process::id(), false));
+/// assert_eq!((reader.is_closed, reader.has_died), (true, false));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PipeEnd {
@@ -265,6 +394,18 @@ pub struct PipeEnd {
 }
 
 /// In what a pipe counts.
+///
+/// # Examples
+/// ```
+/// use multiproc::inspect::{self, ObjectState, PipeUnit};
+/// use multiproc::Pipe;
+///
+/// let _ends = Pipe::builder().plain().simplex::<u64>()?;
+/// let segments = inspect::process(std::process::id())?;
+/// let state = &segments.iter().flat_map(|segment| &segment.objects).next().unwrap().state;
+/// assert!(matches!(state, ObjectState::Pipe { unit: PipeUnit::Messages, .. }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum PipeUnit {
@@ -275,6 +416,19 @@ pub enum PipeUnit {
 }
 
 /// Something of an object that is in somebody's hands.
+///
+/// # Examples
+/// ```
+/// use multiproc::{Lock, inspect};
+///
+/// let lock = Lock::new()?;
+/// let _guard = lock.lock()?;
+/// let segments = inspect::process(std::process::id())?;
+/// let mut holds = segments.iter().flat_map(|segment| &segment.objects).flat_map(|one| &one.holds);
+/// let hold = holds.next().unwrap();
+/// assert_eq!((hold.pid, hold.what.to_string().as_str()), (std::process::id(), "the lock"));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Hold {
@@ -287,6 +441,18 @@ pub struct Hold {
 }
 
 /// What can be in somebody's hands.
+///
+/// # Examples
+/// ```
+/// use multiproc::{Semaphore, inspect::{self, Held}};
+///
+/// let seats = Semaphore::new(3)?;
+/// let _permits = [seats.acquire()?, seats.acquire()?];
+/// let segments = inspect::process(std::process::id())?;
+/// let mut holds = segments.iter().flat_map(|segment| &segment.objects).flat_map(|one| &one.holds);
+/// assert_eq!(holds.next().unwrap().what, Held::Permits { count: 2 });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Held {
@@ -336,6 +502,19 @@ impl fmt::Display for Held {
 }
 
 /// Somebody who waits.
+///
+/// # Examples
+/// ```
+/// # use multiproc::{Queue, inspect};
+/// let jobs = Queue::<u64>::bounded(10)?;
+/// for segment in inspect::process(std::process::id())? {
+///     for wait in segment.objects.iter().flat_map(|object| &object.waits) {
+///         println!("process {} waits for {}", wait.pid, wait.what);
+/// #       unreachable!("nobody waits");
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Wait {
@@ -349,6 +528,13 @@ pub struct Wait {
 }
 
 /// What can be waited for.
+///
+/// # Examples
+/// ```
+/// use multiproc::inspect::Awaited;
+///
+/// assert_eq!(Awaited::Message.to_string(), "a message");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Awaited {

@@ -61,6 +61,17 @@ pub use info::{
 ///
 /// What is no segment of this version of this crate is told to be damaged.
 ///
+/// # Examples
+/// ```
+/// # use multiproc::{Name, Queue, inspect};
+/// # let name = Name::new(&format!("doc-{}", std::process::id()))?;
+/// let _jobs = Queue::<u64>::create(&name, 10)?;
+/// let names = inspect::names()?;
+/// assert!(names.iter().any(|segment| segment.name.as_deref() == Some(name.as_str())));
+/// # name.unlink()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// If the folder of the names cannot be read.
 pub fn names() -> Result<Vec<SegmentInfo>> {
@@ -71,6 +82,17 @@ pub fn names() -> Result<Vec<SegmentInfo>> {
 }
 
 /// Looks at what has this name.
+///
+/// # Examples
+/// ```
+/// # use multiproc::{Name, Queue, inspect};
+/// # let name = Name::new(&format!("doc-{}", std::process::id()))?;
+/// let _jobs = Queue::<u64>::create(&name, 10)?;
+/// assert_eq!(inspect::name(&name)?.objects.len(), 1);
+/// name.unlink()?;
+/// assert_eq!(inspect::name(&name).unwrap_err().kind(), multiproc::ErrorKind::NotFound);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 /// [`NotFound`](ErrorKind::NotFound) if nothing has it. What is no segment of this version of this
@@ -83,6 +105,17 @@ pub fn name(name: impl ToName) -> Result<SegmentInfo> {
 }
 
 /// Looks at all segments that a process has, with names or without: those of its file descriptors.
+///
+/// # Examples
+/// ```
+/// use multiproc::{Event, inspect};
+///
+/// let event = Event::new()?;
+/// let segments = inspect::process(std::process::id())?;
+/// println!("{} segments", segments.len());
+/// assert!(segments.iter().any(|segment| !segment.objects.is_empty()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 /// [`NotFound`](ErrorKind::NotFound) if there is no such process; and if it is another user's, or
@@ -220,6 +253,19 @@ fn participant(entry: &Entry) -> ParticipantInfo {
 
 impl SegmentInfo {
     /// The participant of this number, if there is one.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::{Name, Queue, inspect};
+    /// # let name = Name::new(&format!("doc-{}", std::process::id()))?;
+    /// let _jobs = Queue::<u64>::create(&name, 10)?;
+    /// let segment = inspect::name(&name)?;
+    /// let user = segment.objects[0].users.iter().find_map(|user| segment.participant(*user));
+    /// println!("{:?}", user.unwrap().program);
+    /// assert!(segment.participant(1023).is_none());
+    /// # name.unlink()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn participant(&self, number: u32) -> Option<&ParticipantInfo> {
         self.participants.iter().find(|participant| participant.number == number)

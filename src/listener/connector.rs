@@ -99,6 +99,20 @@ pub struct Connector<C = Serde> {
 
 impl Connector {
     /// Connects as [`connect`] does, unless it is told otherwise.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::{Connector, Listener, connect};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("door");
+    /// let listener = Listener::bind(&path)?;
+    /// # let path = path.clone();
+    /// let client = std::thread::spawn(move || Connector::new().connect::<u8, u8>(path));
+    /// let (mut connection, _) = listener.accept::<u8, u8>()?;
+    /// client.join().unwrap()?.send(7)?;
+    /// assert_eq!(connection.recv()?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[allow(clippy::new_without_default, reason = "it is begun, not a value")]
     pub fn new() -> Self {
         Self { key: None, users: Users::default(), timeout: TIMEOUT, codec: PhantomData }
@@ -107,11 +121,37 @@ impl Connector {
 
 impl<C> Connector<C> {
     /// Messages are plain values ([`bytemuck::Pod`]); the listener must say the same.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::{Connector, Listener, Pipe};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("door");
+    /// let listener = Listener::builder().pipe(Pipe::builder().plain()).bind(&path)?;
+    /// let client = std::thread::spawn(move || Connector::new().plain().connect::<u64, u64>(path));
+    /// let (mut connection, _) = listener.accept::<u64, u64>()?;
+    /// client.join().unwrap()?.send(7)?;
+    /// assert_eq!(connection.recv()?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn plain(self) -> Connector<Plain> {
         self.codec()
     }
 
     /// Messages are encoded by `D`; the listener must say the same.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::{Connector, Listener, Pipe, Plain};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("door");
+    /// let listener = Listener::builder().pipe(Pipe::builder().codec::<Plain>()).bind(&path)?;
+    /// let connector = Connector::new().codec::<Plain>();
+    /// let client = std::thread::spawn(move || connector.connect::<u64, u64>(path));
+    /// # listener.accept::<u64, u64>()?;
+    /// assert!(client.join().unwrap().is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn codec<D>(self) -> Connector<D> {
         let Self { key, users, timeout, .. } = self;
         Connector { key, users, timeout, codec: PhantomData }
@@ -120,6 +160,20 @@ impl<C> Connector<C> {
     /// Proves to know `key`, and wants proof that the listener does. Both prove also that they see
     /// one another as the users that they are: see [`Listener`](crate::Listener) on user
     /// namespaces.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::{AuthKey, Connector, Listener, connect};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("door");
+    /// let key = || AuthKey::new("a secret of both");
+    /// let listener = Listener::builder().key(key()?).bind(&path)?;
+    /// let connector = Connector::new().key(key()?);
+    /// let client = std::thread::spawn(move || connector.connect::<u8, u8>(path));
+    /// listener.accept::<u8, u8>()?;
+    /// assert!(client.join().unwrap().is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[doc(alias = "authkey")]
     pub fn key(mut self, key: AuthKey) -> Self {
         self.key = Some(key);
@@ -128,24 +182,75 @@ impl<C> Connector<C> {
 
     /// Speaks also with a listener of this user: who listens is the one who *began* to, whoever has
     /// the socket by now.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::{Connector, Listener, connect};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("door");
+    /// let service = 999; // the user of the program that listens
+    /// let connector = Connector::new().allow_user(service);
+    /// let error = connector.connect::<u8, u8>(&path).unwrap_err();
+    /// assert_eq!(error.kind(), multiproc::ErrorKind::Os); // it does not run
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn allow_user(mut self, uid: u32) -> Self {
         self.users.allow(uid);
         self
     }
 
     /// Speaks with a listener of any user. Use a [`key`](Self::key) then.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::{AuthKey, Connector, Listener, connect};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("door");
+    /// let key = || AuthKey::new("a secret of both");
+    /// let listener = Listener::builder().key(key()?).allow_all_users().bind(&path)?;
+    /// let connector = Connector::new().key(key()?).allow_all_users();
+    /// let client = std::thread::spawn(move || connector.connect::<u8, u8>(path));
+    /// # listener.accept::<u8, u8>()?;
+    /// assert!(client.join().unwrap().is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn allow_all_users(mut self) -> Self {
         self.users.allow_all();
         self
     }
 
     /// How long it may take, the wait for a listener that has no time included: 10 s by default.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::{Connector, Listener, connect};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("door");
+    /// let _listener = Listener::bind(&path)?; // and nobody accepts
+    /// let connector = Connector::new().timeout(std::time::Duration::from_millis(10));
+    /// let error = connector.connect::<u8, u8>(&path).unwrap_err();
+    /// assert_eq!(error.kind(), multiproc::ErrorKind::Timeout);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
     /// Connects. See [`connect`].
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::{Connector, Listener, connect};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("door");
+    /// let listener = Listener::bind(&path)?;
+    /// let client = std::thread::spawn(move || Connector::new().connect::<u8, String>(path));
+    /// let (mut connection, _) = listener.accept::<String, u8>()?;
+    /// connection.send("hello".to_owned())?;
+    /// assert_eq!(client.join().unwrap()?.recv()?, "hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// Those of [`connect`].

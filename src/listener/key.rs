@@ -33,6 +33,16 @@ pub struct AuthKey(Zeroizing<Vec<u8>>);
 impl AuthKey {
     /// A key of these bytes.
     ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{AuthKey, ErrorKind};
+    ///
+    /// let key = AuthKey::new(b"at least 16 bytes that nobody guesses")?;
+    /// assert!(!format!("{key:?}").contains("nobody"));
+    /// assert_eq!(AuthKey::new("").unwrap_err().kind(), ErrorKind::Misuse);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Misuse`](ErrorKind::Misuse) if there are none: that is a file that was not read, and no
     /// secret.

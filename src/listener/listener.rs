@@ -92,6 +92,18 @@ pub struct Listener<C = Serde> {
 impl Listener {
     /// Listens at `path`, a place for a socket in a folder that is there.
     ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::{Connector, Listener, connect};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("door");
+    /// let listener = Listener::bind(&path)?;
+    /// assert_eq!(Listener::bind(&path).unwrap_err().kind(), multiproc::ErrorKind::InUse);
+    /// drop(listener);
+    /// assert!(!path.exists());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// - [`InUse`](crate::ErrorKind::InUse): somebody listens there, or there is something else
     ///   than a socket.
@@ -105,6 +117,19 @@ impl Listener {
     }
 
     /// Begins to say what the listener is to be like.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::{Connector, Listener, connect};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("door");
+    /// use std::time::Duration;
+    ///
+    /// let hurry = Duration::from_secs(1);
+    /// let listener = Listener::builder().handshake_timeout(hurry).bind(&path)?;
+    /// assert!(listener.try_accept::<u8, u8>()?.is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn builder() -> ListenerBuilder {
         let rules = Rules { key: None, users: Users::default(), patience: PATIENCE };
         ListenerBuilder { pipe: Pipe::builder(), rules }
@@ -116,6 +141,20 @@ impl<C> Listener<C> {
     /// `Out` and receives `In`, and who he is.
     ///
     /// He may be gone by then: the connection says so when it is used.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::{Connector, Listener, connect};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("door");
+    /// let listener = Listener::bind(&path)?;
+    /// let client = std::thread::spawn(move || connect::<u8, u8>(path));
+    /// let (mut connection, peer) = listener.accept::<u8, u8>()?;
+    /// assert_eq!(peer.pid, std::process::id());
+    /// # client.join().unwrap()?.send(7)?;
+    /// # assert_eq!(connection.recv()?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// - [`Refused`](crate::ErrorKind::Refused): somebody was not let in, and this says who and
@@ -139,6 +178,25 @@ impl<C> Listener<C> {
     /// As [`accept`](Self::accept), without waiting: `None` if nobody is through with the
     /// handshake. It takes two or three calls until one is, as he has to answer in between.
     ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::{Connector, Listener, connect};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("door");
+    /// let listener = Listener::bind(&path)?;
+    /// assert!(listener.try_accept::<u8, u8>()?.is_none());
+    /// let client = std::thread::spawn(move || connect::<u8, u8>(path));
+    /// let (mut connection, _) = loop {
+    ///     match listener.try_accept::<u8, u8>()? {
+    ///         Some(accepted) => break accepted,
+    ///         None => std::thread::yield_now(), // or whatever else there is to do
+    ///     }
+    /// };
+    /// # client.join().unwrap()?.send(7)?;
+    /// # assert_eq!(connection.recv()?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// Those of [`accept`](Self::accept).
     #[allow(clippy::type_complexity, reason = "as `accept`, or nothing")]
@@ -150,6 +208,17 @@ impl<C> Listener<C> {
     }
 
     /// As [`accept`](Self::accept), waiting at most `timeout`; `None` if nobody came.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::{Connector, Listener, connect};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("door");
+    /// let listener = Listener::bind(&path)?;
+    /// let nobody = listener.accept_timeout::<u8, u8>(std::time::Duration::from_millis(5))?;
+    /// assert!(nobody.is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// Those of [`accept`](Self::accept).
@@ -165,6 +234,15 @@ impl<C> Listener<C> {
     }
 
     /// The place, as it was given.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::{Connector, Listener, connect};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("door");
+    /// assert_eq!(Listener::bind(&path)?.path(), path);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn path(&self) -> &Path {
         self.door.path()
@@ -227,11 +305,38 @@ pub struct ListenerBuilder<C = Serde> {
 
 impl<C> ListenerBuilder<C> {
     /// What the pipes of its connections are like: their codec and their capacity.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::{Connector, Listener, Pipe};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("door");
+    /// let pipe = Pipe::builder().plain().slots(4);
+    /// let listener = Listener::builder().pipe(pipe).bind(&path)?;
+    /// let client = std::thread::spawn(move || Connector::new().plain().connect::<u64, u64>(path));
+    /// let (mut connection, _) = listener.accept::<u64, u64>()?;
+    /// # let _client = client.join().unwrap()?;
+    /// (0..4).try_for_each(|number| connection.try_send(number))?;
+    /// assert!(connection.try_send(4).unwrap_err().is_full());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn pipe<D>(self, pipe: PipeBuilder<D>) -> ListenerBuilder<D> {
         ListenerBuilder { pipe, rules: self.rules }
     }
 
     /// Lets in who proves to know `key`, and proves to know it. Whoever has none is refused.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::{AuthKey, Connector, Listener, connect};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("door");
+    /// let listener = Listener::builder().key(AuthKey::new("a secret of both")?).bind(&path)?;
+    /// let stranger = std::thread::spawn(move || connect::<u8, u8>(path));
+    /// assert_eq!(listener.accept::<u8, u8>().unwrap_err().kind(), multiproc::ErrorKind::Refused);
+    /// assert!(stranger.join().unwrap().is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[doc(alias = "authkey")]
     pub fn key(mut self, key: AuthKey) -> Self {
         self.rules.key = Some(key);
@@ -243,24 +348,75 @@ impl<C> ListenerBuilder<C> {
     ///
     /// In a user namespace the kernel shows every user that has no number there as the overflow
     /// user (65534, nobody); where that is allowed, or is the listener's own, so are all of those.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::{Connector, Listener, connect};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("door");
+    /// use std::os::unix::fs::PermissionsExt;
+    ///
+    /// let customer = 1000; // a user of this machine
+    /// let _listener = Listener::builder().allow_user(customer).bind(&path)?;
+    /// assert_eq!(std::fs::metadata(&path)?.permissions().mode() & 0o777, 0o666);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn allow_user(mut self, uid: u32) -> Self {
         self.rules.users.allow(uid);
         self
     }
 
     /// Lets in every user of the machine. Use a [`key`](Self::key) then.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::{AuthKey, Connector, Listener, connect};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("door");
+    /// let key = AuthKey::new("a secret of everybody who may come")?;
+    /// let listener = Listener::builder().allow_all_users().key(key).bind(&path)?;
+    /// assert!(listener.try_accept::<u8, u8>()?.is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn allow_all_users(mut self) -> Self {
         self.rules.users.allow_all();
         self
     }
 
     /// How long a handshake may take, from when it is begun to be served: 5 s by default.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::{Connector, Listener, connect};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("door");
+    /// let hurry = std::time::Duration::from_millis(10);
+    /// let listener = Listener::builder().handshake_timeout(hurry).bind(&path)?;
+    /// // Somebody connects, and says nothing.
+    /// # use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr};
+    /// # let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
+    /// # let silent = socket::socket(family, kind, SockFlag::empty(), None)?;
+    /// # socket::connect(std::os::fd::AsRawFd::as_raw_fd(&silent), &UnixAddr::new(&path)?)?;
+    /// let error = listener.accept::<u8, u8>().unwrap_err();
+    /// assert_eq!(error.kind(), multiproc::ErrorKind::Refused);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.rules.patience = timeout;
         self
     }
 
     /// Listens at `path`.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::{Connector, Listener, connect};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("door");
+    /// let listener = Listener::builder().bind(&path)?;
+    /// assert_eq!(listener.path(), path);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// Those of [`Listener::bind`].

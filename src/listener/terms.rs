@@ -87,6 +87,20 @@ pub(super) fn shown(words: &str) -> String {
 /// The number of a process is free for others when it has ended; use it to tell people, not to
 /// decide. Numbers are those of the caller's namespaces: a process or user that these do not know
 /// is 0, or the overflow user.
+///
+/// # Examples
+/// ```
+/// # use multiproc::{Connector, Listener, connect};
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("door");
+/// let listener = Listener::bind(&path)?;
+/// let client = std::thread::spawn(move || connect::<u8, u8>(path));
+/// let (_connection, peer) = listener.accept::<u8, u8>()?;
+/// assert_eq!(peer.pid, std::process::id());
+/// println!("process {} of user {} has come", peer.pid, peer.uid);
+/// # client.join().unwrap()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct PeerCred {

@@ -155,6 +155,14 @@ impl PoolBuilder {
     }
 
     /// How many workers there are: 1 to 1000. As many as there are CPUs, unless this is called.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::Pool;
+    /// let pool = Pool::builder().workers(3).build()?;
+    /// assert_eq!(pool.workers(), 3);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "processes")]
     pub fn workers(mut self, count: usize) -> Self {
         self.plan.workers = count;
@@ -165,6 +173,21 @@ impl PoolBuilder {
     /// worker's state, see [`worker_state`](crate::worker_state).
     ///
     /// If it panics or ends its process, [`build`](Self::build) fails.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Pool, worker_state};
+    ///
+    /// fn load(size: usize) -> Vec<u64> {
+    ///     vec![7; size]
+    /// }
+    /// fn sum(_: ()) -> u64 {
+    ///     worker_state(|table: &mut Vec<u64>| table.iter().sum()).unwrap()
+    /// }
+    /// let pool = Pool::builder().workers(1).initializer(load, 3).build()?;
+    /// assert_eq!(pool.apply(sum, ())?, 21);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "initargs")]
     pub fn initializer<A, S>(mut self, f: fn(A) -> S, args: A) -> Self
     where
@@ -182,6 +205,17 @@ impl PoolBuilder {
 
     /// After so many tasks a worker leaves, and a new one takes its place, which is there before
     /// the old one goes. Zero means never.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::Pool;
+    /// fn pid(_: ()) -> u32 {
+    ///     std::process::id()
+    /// }
+    /// let pool = Pool::builder().workers(1).tasks_per_worker(1).build()?;
+    /// assert_ne!(pool.apply(pid, ())?, pool.apply(pid, ())?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "maxtasksperchild")]
     pub fn tasks_per_worker(mut self, most: u64) -> Self {
         self.plan.tasks_per_worker = NonZeroU64::new(most);
@@ -189,24 +223,63 @@ impl PoolBuilder {
     }
 
     /// A worker that has more memory than this, in bytes, when a task is done is replaced.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::Pool;
+    /// let pool = Pool::builder().workers(1).memory_per_worker(1 << 30).build()?;
+    /// assert_eq!(pool.apply(u32::count_ones, 7)?, 3); // less than 1 GiB: the worker stays
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn memory_per_worker(mut self, most: u64) -> Self {
         self.plan.memory_per_worker = Some(most);
         self
     }
 
     /// How worker processes are made.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Pool, StartMethod};
+    ///
+    /// let pool = Pool::builder().workers(1).start_method(StartMethod::Spawn).build()?;
+    /// assert_eq!(pool.apply(u32::count_ones, 7)?, 3);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn start_method(mut self, method: StartMethod) -> Self {
         self.plan.method = method;
         self
     }
 
     /// Gives each worker a CPU of its own, as far as there are enough.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::Pool;
+    /// fn cpus(_: ()) -> usize {
+    ///     multiproc::available_parallelism()
+    /// }
+    /// let pool = Pool::builder().workers(1).pinned(true).build()?;
+    /// assert_eq!(pool.apply(cpus, ())?, 1);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn pinned(mut self, is_pinned: bool) -> Self {
         self.plan.is_pinned = is_pinned;
         self
     }
 
     /// What the workers are called, before a dash and their number. `Worker` by default.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::Pool;
+    /// fn name(_: ()) -> String {
+    ///     multiproc::current().name().to_owned()
+    /// }
+    /// let pool = Pool::builder().workers(1).name("press").build()?;
+    /// assert_eq!(pool.apply(name, ())?, "press-1");
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.plan.name = name.into();
         self
@@ -215,12 +288,34 @@ impl PoolBuilder {
     /// So many deaths of workers within `period`, and the pool gives up: what it has not done
     /// fails. 10 within a second by default. Those that the pool killed, as a task was
     /// cancelled or took too long, do not count.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::Pool;
+    /// # use std::time::Duration;
+    /// let minute = Duration::from_secs(60);
+    /// let pool = Pool::builder().workers(1).restarts(0, minute).build()?;
+    /// assert!(pool.apply(|code| -> () { std::process::exit(code) }, 3).is_err());
+    /// // One death was too many.
+    /// assert!(pool.apply(u32::count_ones, 7).is_err());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn restarts(mut self, most: usize, period: Duration) -> Self {
         self.plan.intensity = (most, period);
         self
     }
 
     /// Starts a worker when there is a task for it, not before.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::Pool;
+    /// let pool = Pool::builder().workers(4).lazy(true).build()?;
+    /// assert_eq!(pool.pids().len(), 0);
+    /// assert_eq!(pool.apply(u32::count_ones, 7)?, 3);
+    /// assert_eq!(pool.pids().len(), 1);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn lazy(mut self, is_lazy: bool) -> Self {
         self.plan.is_lazy = is_lazy;
         self
@@ -231,6 +326,19 @@ impl PoolBuilder {
     /// The time begins when the task is given to its worker, and ends when the result is there. So
     /// a worker that does not even read its task, because somebody has stopped it, is killed after
     /// that time as well; the task is then given to another one, once.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::{Pool, TaskError};
+    /// # use std::time::Duration;
+    /// # fn park(_: ()) {
+    /// #     std::thread::park();
+    /// # }
+    /// let pool = Pool::builder().workers(1).task_timeout(Duration::from_millis(50)).build()?;
+    /// assert!(matches!(pool.apply(park, ()), Err(TaskError::TimedOut { .. })));
+    /// assert_eq!(pool.apply(u32::count_ones, 7)?, 3); // by another worker
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn task_timeout(mut self, limit: Duration) -> Self {
         self.plan.limit = Some(limit);
         self
@@ -240,6 +348,18 @@ impl PoolBuilder {
     /// takes longer has failed: its worker is killed, and [`build`](Self::build) gives a
     /// [`Timeout`](ErrorKind::Timeout). Without this it may take as long as it likes, whatever
     /// [`task_timeout`](Self::task_timeout) says.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::{ErrorKind, Pool};
+    /// # use std::time::Duration;
+    /// # fn park(_: ()) {
+    /// #     std::thread::park();
+    /// # }
+    /// let pool = Pool::builder().workers(1).initializer(park, ());
+    /// let error = pool.initializer_timeout(Duration::from_millis(50)).build().unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Timeout);
+    /// ```
     pub fn initializer_timeout(mut self, limit: Duration) -> Self {
         self.plan.initializer_limit = Some(limit);
         self
@@ -279,6 +399,15 @@ impl PoolBuilder {
     }
 
     /// How many tasks may wait for a worker; who submits more waits for room. At least 1.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::Pool;
+    /// let pool = Pool::builder().workers(1).queue_bound(10).build()?;
+    /// let tasks: Result<Vec<_>, _> = (0..100).map(|n| pool.submit(u32::count_ones, n)).collect();
+    /// assert_eq!(tasks?.pop().unwrap().get()?, 99_u32.count_ones());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn queue_bound(mut self, most: usize) -> Self {
         self.plan.queue_bound = most;
         self
@@ -287,6 +416,17 @@ impl PoolBuilder {
     /// Runs the workers as threads of this process, for a debugger. They cannot be killed:
     /// time-outs, cancelling and the end of the pool do not stop a task, which goes on unheard,
     /// and one that ends its process ends this one.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::Pool;
+    /// fn pid(_: ()) -> u32 {
+    ///     std::process::id()
+    /// }
+    /// let pool = Pool::builder().workers(2).in_process(true).build()?;
+    /// assert_eq!(pool.apply(pid, ())?, std::process::id());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "ThreadPool")]
     #[doc(alias = "multiprocessing.dummy")]
     pub fn in_process(mut self, in_process: bool) -> Self {
@@ -303,6 +443,20 @@ impl PoolBuilder {
     /// comes back with the end of the last of them. One that the program sets meanwhile stays, and
     /// the pools hear nothing any more. Without this, the program ends by the signal, and its
     /// workers with it; a program that has a handler can call [`Pool::interrupt`].
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::{Pool, TaskError};
+    /// # fn park(_: ()) {
+    /// #     std::thread::park();
+    /// # }
+    /// let pool = Pool::builder().workers(1).ctrl_c(true).build()?;
+    /// let task = pool.submit(park, ())?;
+    /// // Somebody presses Ctrl-C.
+    /// # nix::sys::signal::raise(nix::sys::signal::SIGINT).unwrap();
+    /// assert!(matches!(task.get(), Err(TaskError::Interrupted)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "KeyboardInterrupt")]
     pub fn ctrl_c(mut self, interrupts: bool) -> Self {
         self.plan.ctrl_c = interrupts;
@@ -310,6 +464,15 @@ impl PoolBuilder {
     }
 
     /// Makes the pool, and waits until every worker is ready for work.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{ErrorKind, Pool};
+    ///
+    /// assert_eq!(Pool::builder().workers(2).build()?.workers(), 2);
+    /// assert_eq!(Pool::builder().workers(0).build().unwrap_err().kind(), ErrorKind::Limit);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// - [`Limit`](ErrorKind::Limit): not 1 to 1000 workers, or there can be no more processes.

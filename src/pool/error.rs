@@ -7,6 +7,19 @@ use crate::error::{Error, ErrorKind};
 use crate::process::{ExitStatus, Panic};
 
 /// Why a task of a [`Pool`](crate::Pool) has no result. Only this task: the others go on.
+///
+/// # Examples
+/// ```
+/// use multiproc::{Pool, TaskError};
+///
+/// let pool = Pool::new(1)?;
+/// match pool.apply(|code| -> () { std::process::exit(code) }, 3) {
+///     Err(TaskError::WorkerDied { status, .. }) => assert_eq!(status.code(), Some(3)),
+///     other => unreachable!("{other:?}"),
+/// }
+/// assert_eq!(pool.apply(u32::count_ones, 7)?, 3);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum TaskError {
@@ -36,18 +49,47 @@ pub enum TaskError {
 
 impl TaskError {
     /// Whether the function panicked.
+    ///
+    /// # Examples
+    /// ```
+    /// # let pool = multiproc::Pool::new(1)?;
+    /// fn fail(_: ()) {
+    ///     panic!("out of cheese");
+    /// }
+    /// assert!(pool.apply(fail, ()).unwrap_err().is_panic());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn is_panic(&self) -> bool {
         matches!(self, Self::Panicked(_))
     }
 
     /// The panic, if the function panicked.
+    ///
+    /// # Examples
+    /// ```
+    /// # let pool = multiproc::Pool::new(1)?;
+    /// fn fail(_: ()) {
+    ///     panic!("out of cheese");
+    /// }
+    /// let error = pool.apply(fail, ()).unwrap_err();
+    /// assert_eq!(error.panic().unwrap().message(), "out of cheese");
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn panic(&self) -> Option<&Panic> {
         if let Self::Panicked(panic) = self { Some(panic) } else { None }
     }
 
     /// Whether the worker died with the task in its hands.
+    ///
+    /// # Examples
+    /// ```
+    /// # let pool = multiproc::Pool::new(1)?;
+    /// let error = pool.apply(|code| -> () { std::process::exit(code) }, 3).unwrap_err();
+    /// assert!(error.is_worker_dead());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn is_worker_dead(&self) -> bool {
         matches!(self, Self::WorkerDied { .. })

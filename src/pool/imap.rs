@@ -52,6 +52,15 @@ impl Pool {
 
     /// As [`imap`](Self::imap), but the results come as they are ready, each with the number of its
     /// input.
+    ///
+    /// # Examples
+    /// ```
+    /// # let pool = multiproc::Pool::new(1)?;
+    /// for (index, ones) in pool.imap_unordered(u32::count_ones, [1, 3, 7]) {
+    ///     assert_eq!(ones?, index as u32 + 1);
+    /// }
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn imap_unordered<A, R, I>(
         &self,
         f: fn(A) -> R,
@@ -134,6 +143,16 @@ fn patience(ahead: usize, deadline: Deadline) -> Deadline {
 /// Results in the order of the inputs; made by [`Pool::imap`].
 ///
 /// Dropped, it cancels what nobody will ask for.
+///
+/// # Examples
+/// ```
+/// # let pool = multiproc::Pool::new(1)?;
+/// let mut ones = pool.imap(u32::count_ones, 0..);
+/// assert_eq!(ones.next().unwrap()?, 0);
+/// assert_eq!(ones.nth(6).unwrap()?, 3); // of 7
+/// // What else was begun is cancelled here.
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[must_use = "nothing is done before a result is asked for"]
 pub struct Imap<'a, A, R, I> {
     source: Source<'a, A, R, I>,
@@ -148,6 +167,17 @@ where
     I: Iterator<Item = A>,
 {
     /// Takes so many inputs ahead of the results that were asked for. At least one.
+    ///
+    /// # Examples
+    /// ```
+    /// # let pool = multiproc::Pool::new(1)?;
+    /// let inputs = std::cell::Cell::new(0);
+    /// let mut ones = pool.imap(u32::count_ones, (0..100).inspect(|_| inputs.update(|n| n + 1)));
+    /// ones = ones.window(10);
+    /// assert_eq!(ones.next().unwrap()?, 0);
+    /// assert!(inputs.get() <= 11);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn window(mut self, most: usize) -> Self {
         self.window = most.max(1);
         self
@@ -163,6 +193,20 @@ where
 
     /// The next result, if it comes before `timeout` is over. How long the inputs take to be made
     /// is their own affair.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::TaskError;
+    /// # use std::time::Duration;
+    /// # fn park(_: ()) {
+    /// #     std::thread::park();
+    /// # }
+    /// # let pool = multiproc::Pool::new(1)?;
+    /// let mut results = pool.imap(park, [()]);
+    /// let result = results.next_timeout(Duration::from_millis(10));
+    /// assert!(matches!(result, Some(Err(TaskError::TimedOut { .. }))));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`TimedOut`](TaskError::TimedOut) if it does not; it can be asked for again.
@@ -236,6 +280,16 @@ impl<A, R, I> fmt::Debug for Imap<'_, A, R, I> {
 /// Results as they are ready; made by [`Pool::imap_unordered`].
 ///
 /// Dropped, it cancels what nobody will ask for.
+///
+/// # Examples
+/// ```
+/// # let pool = multiproc::Pool::new(2)?;
+/// let mut results = pool.imap_unordered(u32::count_ones, [1, 3, 7]);
+/// assert_eq!(results.len(), 3);
+/// let (first, ones) = results.next().unwrap();
+/// println!("number {first} was the first one, and has {} bits set", ones?);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[must_use = "nothing is done before a result is asked for"]
 pub struct ImapUnordered<'a, A, R, I> {
     source: Source<'a, A, R, I>,
@@ -254,6 +308,14 @@ where
     I: Iterator<Item = A>,
 {
     /// Takes so many inputs ahead of the results that were asked for. At least one.
+    ///
+    /// # Examples
+    /// ```
+    /// # let pool = multiproc::Pool::new(1)?;
+    /// let ones = pool.imap_unordered(u32::count_ones, 0..100).window(2);
+    /// assert_eq!(ones.map(|(_, ones)| ones.unwrap()).sum::<u32>(), 316);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn window(mut self, most: usize) -> Self {
         self.window = most.max(1);
         self

@@ -23,6 +23,18 @@ impl Pool {
     ///
     /// The inputs are divided into four chunks a worker, each of which is one message.
     ///
+    /// # Examples
+    /// ```
+    /// # let pool = multiproc::Pool::new(2)?;
+    /// assert_eq!(pool.map(u32::count_ones, [1, 3, 7])?, [1, 2, 3]);
+    /// // Several arguments are a tuple.
+    /// fn power((base, exponent): (u32, u32)) -> u32 {
+    ///     base.pow(exponent)
+    /// }
+    /// assert_eq!(pool.map(power, [(2, 10), (3, 2)])?, [1024, 9]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// The first error that any of the calls has, at once; what was not begun is not done, and what
     /// was begun goes on to its end. Those of [`submit`](Self::submit), and in a callback of a task
@@ -49,6 +61,15 @@ impl Pool {
 
     /// As [`map`](Self::map), without waiting.
     ///
+    /// # Examples
+    /// ```
+    /// # let pool = multiproc::Pool::new(2)?;
+    /// let ones = pool.map_async(u32::count_ones, [1, 3, 7])?;
+    /// // Something else is done meanwhile.
+    /// assert_eq!(ones.get()?, [1, 2, 3]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Those of [`submit`](Self::submit).
     #[doc(alias = "starmap_async")]
@@ -67,6 +88,14 @@ impl Pool {
     }
 
     /// As [`map`](Self::map), in chunks of `chunk` inputs, at least one.
+    ///
+    /// # Examples
+    /// ```
+    /// # let pool = multiproc::Pool::new(2)?;
+    /// let ones = pool.map_chunked(u32::count_ones, 0..1000, 100)?; // ten messages
+    /// assert_eq!(ones[999], 999_u32.count_ones());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Those of [`map`](Self::map).

@@ -118,6 +118,13 @@ struct Minders {
 impl Pool {
     /// Makes a pool of `workers` workers: 1 to 1000.
     ///
+    /// # Examples
+    /// ```
+    /// let pool = multiproc::Pool::new(2)?;
+    /// assert_eq!(pool.apply(u32::count_ones, 7)?, 3);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Those of [`PoolBuilder::build`].
     pub fn new(workers: usize) -> Result<Self> {
@@ -125,6 +132,13 @@ impl Pool {
     }
 
     /// Begins to say what the pool is to be like.
+    ///
+    /// # Examples
+    /// ```
+    /// let pool = multiproc::Pool::builder().workers(2).name("press").build()?;
+    /// assert_eq!(pool.map(u32::count_ones, [1, 3, 7])?, [1, 2, 3]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn builder() -> PoolBuilder {
         PoolBuilder::new()
     }
@@ -165,6 +179,14 @@ impl Pool {
     /// Waits only if the pool was made with a [`queue_bound`](PoolBuilder::queue_bound), and not in
     /// a callback of one of its tasks.
     ///
+    /// # Examples
+    /// ```
+    /// # let pool = multiproc::Pool::new(2)?;
+    /// let (one, other) = (pool.submit(u32::count_ones, 1)?, pool.submit(u32::count_ones, 7)?);
+    /// assert_eq!(one.get()? + other.get()?, 4);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// - [`Misuse`](ErrorKind::Misuse): the pool was closed.
     /// - [`Disconnected`](ErrorKind::Disconnected): the pool has ended.
@@ -201,6 +223,14 @@ impl Pool {
     }
 
     /// Has a worker do `f(args)`, and waits for the result.
+    ///
+    /// # Examples
+    /// ```
+    /// # let pool = multiproc::Pool::new(2)?;
+    /// assert_eq!(pool.apply(u32::count_ones, 7)?, 3);
+    /// assert_eq!(pool.apply(|(a, b): (u32, u32)| a * b, (6, 7))?, 42);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Those of [`submit`](Self::submit), as a [`TaskError`], and of [`Task::get`]. In a callback
@@ -244,6 +274,16 @@ impl Pool {
     }
 
     /// Takes in no more tasks. Those that there are will be done.
+    ///
+    /// # Examples
+    /// ```
+    /// # let pool = multiproc::Pool::new(1)?;
+    /// let task = pool.submit(u32::count_ones, 7)?;
+    /// pool.close();
+    /// assert!(pool.submit(u32::count_ones, 7).is_err());
+    /// assert_eq!(task.get()?, 3);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn close(&self) {
         if self.is_ours() {
             self.shared.injector.enter(Phase::Closed);
@@ -251,6 +291,16 @@ impl Pool {
     }
 
     /// Waits until everything is done and all workers have left.
+    ///
+    /// # Examples
+    /// ```
+    /// # let pool = multiproc::Pool::new(1)?;
+    /// let task = pool.submit(u32::count_ones, 7)?;
+    /// pool.close();
+    /// pool.join()?;
+    /// assert!(task.is_ready() && pool.pids().is_empty());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// - [`Misuse`](ErrorKind::Misuse) if the pool is not closed: it would never end. Also in a
@@ -274,6 +324,19 @@ impl Pool {
     }
 
     /// Ends the pool: what is not done fails with [`TaskError::Terminated`], workers are killed.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::TaskError;
+    /// # fn park(_: ()) {
+    /// #     std::thread::park();
+    /// # }
+    /// # let pool = multiproc::Pool::new(1)?;
+    /// let task = pool.submit(park, ())?;
+    /// pool.terminate();
+    /// assert!(matches!(task.get(), Err(TaskError::Terminated)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn terminate(&self) {
         if self.is_ours() {
             self.shared.stop(Phase::Terminated);
@@ -283,6 +346,19 @@ impl Pool {
     /// Ends the pool as [`terminate`](Self::terminate) does, but with [`TaskError::Interrupted`]:
     /// for a program that was told to stop, as by Ctrl-C. Workers take no notice of `SIGINT`
     /// themselves, by a handler that does nothing; programs that they execute hear of it.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::TaskError;
+    /// # fn park(_: ()) {
+    /// #     std::thread::park();
+    /// # }
+    /// # let pool = multiproc::Pool::new(1)?;
+    /// let task = pool.submit(park, ())?;
+    /// pool.interrupt();
+    /// assert!(matches!(task.get(), Err(TaskError::Interrupted)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn interrupt(&self) {
         if self.is_ours() {
             self.shared.stop(Phase::Interrupted);
@@ -318,18 +394,44 @@ impl Pool {
     }
 
     /// What the pool is doing, and has done.
+    ///
+    /// # Examples
+    /// ```
+    /// # let pool = multiproc::Pool::new(2)?;
+    /// for n in 0..3 {
+    ///     pool.apply(u32::count_ones, n)?;
+    /// }
+    /// let stats = pool.stats();
+    /// assert_eq!((stats.done, stats.failed, stats.busy.len()), (3, 0, 2));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn stats(&self) -> PoolStats {
         PoolStats::of(&self.shared)
     }
 
     /// How many workers the pool has.
+    ///
+    /// # Examples
+    /// ```
+    /// # let pool = multiproc::Pool::new(2)?;
+    /// assert_eq!(pool.workers(), 2);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn workers(&self) -> usize {
         self.shared.plan.workers
     }
 
     /// The process ids of the workers that there are at the moment.
+    ///
+    /// # Examples
+    /// ```
+    /// # let pool = multiproc::Pool::new(2)?;
+    /// let pid = pool.apply(|_: ()| std::process::id(), ())?;
+    /// assert!(pool.pids().contains(&pid));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn pids(&self) -> Vec<u32> {
         self.shared.pids()

@@ -69,6 +69,15 @@ impl Pool {
 
     /// As [`map_array`](Self::map_array), without waiting.
     ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::{Array, Pool};
+    /// # let pool = Pool::new(2)?;
+    /// let ones = pool.map_array_async(u32::count_ones, &Array::from_slice(&[1, 3, 7])?)?;
+    /// assert_eq!(ones.get()?.to_vec()?, [1, 2, 3]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Those of [`submit`](Self::submit) and of [`Array::new`];
     /// [`Deadlock`](ErrorKind::Deadlock) if this thread has a guard of the array.

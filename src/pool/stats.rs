@@ -7,6 +7,18 @@ use crate::shim::Ordering::Relaxed;
 use super::shared::{Busy, Shared};
 
 /// What a [`Pool`](crate::Pool) is doing and has done, as it was a moment ago.
+///
+/// # Examples
+/// ```
+/// # let pool = multiproc::Pool::new(1)?;
+/// fn fail(_: ()) {
+///     panic!("out of cheese");
+/// }
+/// assert!(pool.apply(fail, ()).is_err());
+/// let stats = pool.stats();
+/// assert_eq!((stats.queued, stats.done, stats.failed, stats.restarted), (0, 0, 1, 0));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolStats {

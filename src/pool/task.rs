@@ -168,6 +168,13 @@ impl<R> Task<R> {
 
     /// Waits for the end of the task, and gives what its function returned.
     ///
+    /// # Examples
+    /// ```
+    /// # let pool = multiproc::Pool::new(1)?;
+    /// assert_eq!(pool.submit(u32::count_ones, 7)?.get()?, 3);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// - A [`TaskError`] if the function did not return, or its result did not arrive.
     /// - [`Misuse`](ErrorKind::Misuse) in a callback of a task of the same pool, see
@@ -187,6 +194,18 @@ impl<R> Task<R> {
     ///
     /// The result can be had once.
     ///
+    /// # Examples
+    /// ```
+    /// # use std::time::Duration;
+    /// # fn park(_: ()) {
+    /// #     std::thread::park();
+    /// # }
+    /// # let pool = multiproc::Pool::new(1)?;
+    /// let mut task = pool.submit(park, ())?;
+    /// assert!(task.get_timeout(Duration::from_millis(10))?.is_none());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`get`](Self::get).
     pub fn get_timeout(&mut self, timeout: Duration) -> Result<Option<R>, TaskError> {
@@ -197,6 +216,15 @@ impl<R> Task<R> {
     }
 
     /// Waits for the end of the task, whatever it is.
+    ///
+    /// # Examples
+    /// ```
+    /// # let pool = multiproc::Pool::new(1)?;
+    /// let task = pool.submit(u32::count_ones, 7)?;
+    /// task.wait();
+    /// assert!(task.is_ready());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Panics
     /// Where [`get`](Self::get) says that this would never end.
@@ -211,6 +239,20 @@ impl<R> Task<R> {
     /// Waits for the end of the task, but not longer than `timeout`. Whether it is over.
     ///
     /// A timeout that is for ever is over at once where [`get`](Self::get) would never end.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::time::Duration;
+    /// # fn park(_: ()) {
+    /// #     std::thread::park();
+    /// # }
+    /// # let pool = multiproc::Pool::new(1)?;
+    /// let task = pool.submit(park, ())?;
+    /// assert!(!task.wait_timeout(Duration::from_millis(10)));
+    /// task.cancel();
+    /// assert!(task.wait_timeout(Duration::from_secs(60)));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         self.wait_until(Deadline::after(timeout))
     }
@@ -235,6 +277,17 @@ impl<R> Task<R> {
     }
 
     /// Whether the task is over, so that [`get`](Self::get) does not wait.
+    ///
+    /// # Examples
+    /// ```
+    /// # fn park(_: ()) {
+    /// #     std::thread::park();
+    /// # }
+    /// # let pool = multiproc::Pool::new(1)?;
+    /// let task = pool.submit(park, ())?;
+    /// assert!(!task.is_ready());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     #[doc(alias = "ready")]
     #[doc(alias = "done")]
@@ -243,6 +296,18 @@ impl<R> Task<R> {
     }
 
     /// Whether the task is over and its function has returned.
+    ///
+    /// # Examples
+    /// ```
+    /// # let pool = multiproc::Pool::new(1)?;
+    /// fn fail(_: ()) {
+    ///     panic!("out of cheese");
+    /// }
+    /// let task = pool.submit(fail, ())?;
+    /// task.wait();
+    /// assert!(task.is_ready() && !task.is_ok());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     #[doc(alias = "successful")]
     pub fn is_ok(&self) -> bool {
@@ -253,6 +318,20 @@ impl<R> Task<R> {
     /// and another one takes its place. False if the task was over already.
     ///
     /// A task that was cancelled ends with [`TaskError::Cancelled`].
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::TaskError;
+    /// # fn park(_: ()) {
+    /// #     std::thread::park();
+    /// # }
+    /// # let pool = multiproc::Pool::new(1)?;
+    /// let task = pool.submit(park, ())?;
+    /// assert!(task.cancel());
+    /// assert!(matches!(task.get(), Err(TaskError::Cancelled)));
+    /// assert_eq!(pool.apply(u32::count_ones, 7)?, 3); // by another worker
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn cancel(&self) -> bool {
         let cancel = lock(&self.core.cancel).as_ref().and_then(Weak::upgrade);
         cancel.is_some_and(|cancel| cancel.cancel())
@@ -265,6 +344,16 @@ impl<R> Task<R> {
     /// tasks of the pool: it may be in the thread that would serve them. [`get`](Self::get) and its
     /// kin say so there, instead of waiting for ever. If somebody has the result already, see
     /// [`get_timeout`](Self::get_timeout), it is shown an error that says so.
+    ///
+    /// # Examples
+    /// ```
+    /// # let pool = multiproc::Pool::new(1)?;
+    /// let (ready, outcome) = std::sync::mpsc::channel();
+    /// let task = pool.submit(u32::count_ones, 7)?;
+    /// task.on_done(move |ones| ready.send(*ones.as_ref().unwrap()).unwrap());
+    /// assert_eq!(outcome.recv().unwrap(), 3);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "callback")]
     #[doc(alias = "error_callback")]
     #[doc(alias = "add_done_callback")]
@@ -317,6 +406,23 @@ impl<R> fmt::Debug for Task<R> {
 }
 
 /// A task that is awaited.
+///
+/// # Examples
+/// ```
+/// # let pool = multiproc::Pool::new(1)?;
+/// use std::future::IntoFuture;
+/// use std::pin::pin;
+/// use std::task::{Context, Poll, Waker};
+///
+/// let task = pool.submit(u32::count_ones, 7)?;
+/// task.wait();
+/// let mut future = pin!(task.into_future()); // in an async function: task.await
+/// let Poll::Ready(ones) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
+///     unreachable!("the task is over");
+/// };
+/// assert_eq!(ones?, 3);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct TaskFuture<R> {
     task: Option<Task<R>>,

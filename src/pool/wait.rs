@@ -46,6 +46,17 @@ pub fn as_completed<R: 'static>(tasks: impl IntoIterator<Item = Task<R>>) -> AsC
 }
 
 /// Tasks in the order in which they end; made by [`as_completed`].
+///
+/// # Examples
+/// ```
+/// # let pool = multiproc::Pool::new(2)?;
+/// let tasks = [1, 3, 7].map(|n| pool.submit(u32::count_ones, n).unwrap());
+/// let mut left = multiproc::as_completed(tasks);
+/// assert_eq!(left.len(), 3);
+/// left.next();
+/// assert_eq!(left.len(), 2);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct AsCompleted<R> {
     tasks: Vec<Option<Task<R>>>,
@@ -88,6 +99,15 @@ impl<R> ExactSizeIterator for AsCompleted<R> {}
 
 /// Waits until all of the tasks are over, but not longer than `timeout`. Whether they are. As with
 /// [`Task::wait_timeout`], a timeout that is for ever may be over at once.
+///
+/// # Examples
+/// ```
+/// # let pool = multiproc::Pool::new(2)?;
+/// let tasks = [1, 3, 7].map(|n| pool.submit(u32::count_ones, n).unwrap());
+/// assert!(multiproc::wait_all(&tasks, std::time::Duration::from_secs(60)));
+/// assert!(tasks.iter().all(|task| task.is_ok()));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[doc(alias = "ALL_COMPLETED")]
 pub fn wait_all<R>(tasks: &[Task<R>], timeout: Duration) -> bool {
     let deadline = Deadline::after(timeout);

@@ -88,6 +88,20 @@ impl<S> Shelf<S> {
 impl<S: Waitable + Send + 'static> Readiness<S> {
     /// Waits for this from now on, and tells of it by an fd.
     ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::{Queue, Readable, Readiness, wait_any};
+    /// use std::os::fd::AsFd;
+    /// use std::time::Duration;
+    ///
+    /// let mut jobs = Queue::bounded(10)?;
+    /// let inbox = Readiness::new(jobs.receiver()?)?;
+    /// assert!(wait_any(&mut [&mut Readable(inbox.as_fd())], Duration::ZERO)?.is_empty());
+    /// jobs.send(7)?;
+    /// assert_eq!(wait_any(&mut [&mut Readable(inbox.as_fd())], Duration::MAX)?, [0]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// If there can be no further fd or thread; and as [`wait_any`](crate::wait_any).
     pub fn new(mut source: S) -> Result<Self> {
@@ -103,6 +117,19 @@ impl<S: Waitable + Send + 'static> Readiness<S> {
     /// The thing itself. The fd is not readable any more, and tells nothing until the guard is
     /// dropped.
     ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::{Queue, Readiness};
+    /// let mut jobs = Queue::bounded(10)?;
+    /// let mut inbox = Readiness::new(jobs.receiver()?)?;
+    /// jobs.send(7)?;
+    /// let mut receiver = inbox.get()?;
+    /// assert_eq!(receiver.try_recv()?, 7);
+    /// assert!(receiver.try_recv().unwrap_err().is_empty());
+    /// drop(receiver); // From here on the fd tells of the next one.
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Forked`](crate::ErrorKind::Forked) in a child that has it from its parent;
     /// [`Misuse`](crate::ErrorKind::Misuse) if a guard of it was forgotten.
@@ -112,6 +139,17 @@ impl<S: Waitable + Send + 'static> Readiness<S> {
     }
 
     /// The thing itself, for good.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::{Event, Readiness};
+    /// let event = Event::new()?;
+    /// let watched = Readiness::new(event.clone())?;
+    /// let back = watched.into_inner()?;
+    /// event.set()?;
+    /// assert!(back.is_set());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`get`](Self::get).
@@ -217,6 +255,20 @@ impl<S: Waitable + Send + 'static> fmt::Debug for Readiness<S> {
 }
 
 /// The thing that a [`Readiness`] is of, for one who uses it. Dropped, it is waited for again.
+///
+/// # Examples
+/// ```
+/// # use multiproc::{Pipe, Readiness};
+/// let (mut here, there) = Pipe::duplex::<u64, u64>()?;
+/// let mut there = Readiness::new(there)?;
+/// here.send(7)?;
+/// let mut connection = there.get()?; // to be used as the connection itself
+/// let number = connection.recv()?;
+/// connection.send(number * number)?;
+/// drop(connection);
+/// assert_eq!(here.recv()?, 49);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "nobody waits for it before the guard is dropped"]
 pub struct ReadinessGuard<'a, S: Waitable + Send + 'static> {
     readiness: &'a mut Readiness<S>,

@@ -19,6 +19,20 @@ pub(super) use sealed::Source;
 /// [`Readable`]. References to them are as good.
 ///
 /// No other type can be; one that has an fd to wait for is wrapped in [`Readable`].
+///
+/// # Examples
+/// ```
+/// use multiproc::{Event, Queue, Waitable, wait_any};
+///
+/// fn first(things: &mut [&mut dyn Waitable]) -> multiproc::Result<usize> {
+///     Ok(wait_any(things, std::time::Duration::MAX)?[0])
+/// }
+///
+/// let (mut event, mut inbox) = (Event::new()?, Queue::bounded(1)?);
+/// inbox.send(7)?;
+/// assert_eq!(first(&mut [&mut event, &mut inbox])?, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Waitable: Sealed {}
 
 mod sealed {
