@@ -39,12 +39,32 @@ impl ManagerBuilder {
     }
 
     /// What the server's process is called. `Manager` by default.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::Manager;
+    /// fn name(_: ()) -> String {
+    ///     multiproc::current().name().to_owned()
+    /// }
+    /// let manager = Manager::builder().name("registry").start()?;
+    /// assert_eq!(manager.run(name, ())?, "registry");
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
     /// How the server's process is made.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{Manager, StartMethod};
+    ///
+    /// let manager = Manager::builder().start_method(StartMethod::Spawn).start()?;
+    /// assert!(manager.is_alive());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "ctx")]
     pub fn start_method(mut self, method: StartMethod) -> Self {
         self.method = method;
@@ -54,12 +74,28 @@ impl ManagerBuilder {
     /// How many pipes the server has at the most, each with a thread: 1 to [`CONNECTIONS_MAX`].
     /// So many calls can be under way; one more ends with
     /// [`Limit`](crate::ErrorKind::Limit).
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::{ErrorKind, Manager};
+    /// assert!(Manager::builder().connections(20).start()?.is_alive());
+    /// assert_eq!(Manager::builder().connections(0).start().unwrap_err().kind(), ErrorKind::Limit);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn connections(mut self, most: usize) -> Self {
         self.connections = most;
         self
     }
 
     /// Starts the server, and waits until it answers.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::Manager;
+    /// let manager = Manager::builder().start()?;
+    /// assert_eq!(manager.run(u32::count_ones, 7)?, 3);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Limit`](crate::ErrorKind::Limit) if `connections` is out of its range; those of

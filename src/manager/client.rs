@@ -63,6 +63,15 @@ impl ManagerClient {
     /// The namespace that every client of the manager knows, with what was put there for others to
     /// find. It lives as long as the server.
     ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// manager.root()?.set("limit", 10_u32)?;
+    /// // Somebody else, who has but a client of the manager:
+    /// assert_eq!(manager.client().root()?.get::<u32>("limit")?, Some(10));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`host`](Self::host).
     pub fn root(&self) -> Result<Namespace> {
@@ -70,6 +79,19 @@ impl ManagerClient {
     }
 
     /// A client of the same manager, to be kept or sent.
+    ///
+    /// # Examples
+    /// ```
+    /// use multiproc::{List, Manager, ManagerClient, Process};
+    ///
+    /// fn make(client: ManagerClient) -> multiproc::Result<List<u32>> {
+    ///     client.list_from([1, 2])
+    /// }
+    /// let manager = Manager::start()?;
+    /// let list = Process::spawn(make, manager.client())?.join().unwrap()?;
+    /// assert_eq!(list.snapshot()?, [1, 2]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn client(&self) -> Self {
         self.clone()
@@ -79,6 +101,15 @@ impl ManagerClient {
     ///
     /// As several calls may read it at the same time it must be `Sync`; what is not can be in a
     /// [`Mutex`](std::sync::Mutex).
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let account = manager.host(10_i64)?;
+    /// account.call(|balance, amount| *balance += amount, 5)?;
+    /// assert_eq!(account.read(|balance, ()| *balance, ())?, 15);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// - [`Disconnected`](ErrorKind::Disconnected): the server is gone.
@@ -90,6 +121,24 @@ impl ManagerClient {
     }
 
     /// Has the server make a value by calling `f` with `args`, and host it.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// /// What cannot travel, and need not.
+    /// struct Log(std::sync::Mutex<std::fs::File>);
+    ///
+    /// fn open(path: String) -> Log {
+    ///     Log(std::fs::File::create(path).unwrap().into())
+    /// }
+    /// let log = manager.host_with(open, "/dev/null".to_owned())?;
+    /// # fn write(log: &mut Log, line: String) -> bool {
+    /// #     use std::io::Write;
+    /// #     log.0.get_mut().unwrap().write_all(line.as_bytes()).is_ok()
+    /// # }
+    /// assert!(log.call(write, "hello".to_owned())?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`host`](Self::host); [`Worker`](ErrorKind::Worker) if `f` panicked.
@@ -103,6 +152,14 @@ impl ManagerClient {
 
     /// Calls a function in the server's process.
     ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let pid = manager.run(|_: ()| std::process::id(), ())?;
+    /// assert_eq!(pid, manager.pid());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Those of [`Proxy::call`].
     pub fn run<A: Carried, R: Carried>(&self, f: fn(A) -> R, args: A) -> Result<R> {
@@ -115,11 +172,30 @@ impl ManagerClient {
 
     /// A client whose own calls take `timeout` at the most; those of the handles that it makes are
     /// not bounded by it, see [`Proxy::with_timeout`].
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::ErrorKind;
+    /// # let manager = multiproc::Manager::start()?;
+    /// let client = manager.with_timeout(std::time::Duration::from_millis(50));
+    /// let error = client.run(|_: ()| std::thread::park(), ()).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Timeout);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn with_timeout(&self, timeout: Duration) -> Self {
         Self { timeout: Some(timeout), ..self.clone() }
     }
 
     /// What the server has.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let _list = manager.list_from([1, 2])?;
+    /// let info = manager.debug_info()?;
+    /// assert!(info.objects.iter().any(|object| object.type_name.contains("Vec<i32>")));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Disconnected`](ErrorKind::Disconnected) if it is gone.
@@ -143,6 +219,14 @@ impl ManagerClient {
 impl ManagerClient {
     /// Makes a [`Value`].
     ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let sum = manager.value(1_u64)?;
+    /// assert_eq!(sum.update(|sum| { *sum += 2; *sum })?, 3);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Those of [`Value::new`] and of [`Proxy::call`].
     pub fn value<T: Data + Carried>(&self, value: T) -> Result<Value<T>> {
@@ -151,6 +235,14 @@ impl ManagerClient {
 
     /// Makes an [`Array`] of these elements.
     ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let numbers = manager.array(vec![1, 2, 3])?;
+    /// assert_eq!(numbers.lock()?.iter().sum::<i32>(), 6);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Those of [`Array::from_slice`] and of [`Proxy::call`].
     pub fn array<T: Data + Carried>(&self, elements: Vec<T>) -> Result<Array<T>> {
@@ -158,6 +250,15 @@ impl ManagerClient {
     }
 
     /// Makes a [`Queue`] for `capacity` messages.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let mut jobs = manager.queue(10)?;
+    /// jobs.send("sweep".to_owned())?;
+    /// assert_eq!(jobs.recv()?, "sweep");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// Those of [`Queue::bounded`] and of [`Proxy::call`].
@@ -170,6 +271,15 @@ impl ManagerClient {
 
     /// Makes a [`Queue`] without bound.
     ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let mut jobs = manager.unbounded_queue()?;
+    /// (0..1000).try_for_each(|job| jobs.send(job))?;
+    /// assert_eq!(jobs.len(), 1000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// Those of [`Queue::unbounded`] and of [`Proxy::call`].
     pub fn unbounded_queue<T: 'static>(&self) -> Result<Queue<T>>
@@ -181,6 +291,15 @@ impl ManagerClient {
 
     /// Makes a [`Lock`].
     ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let printer = manager.lock()?;
+    /// let _mine = printer.lock()?;
+    /// assert!(printer.is_locked());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Those of [`Lock::new`] and of [`Proxy::call`].
     pub fn lock(&self) -> Result<Lock> {
@@ -188,6 +307,15 @@ impl ManagerClient {
     }
 
     /// Makes a [`ReentrantLock`].
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let printer = manager.reentrant_lock()?;
+    /// let (_once, twice) = (printer.lock()?, printer.lock()?);
+    /// assert_eq!(twice.depth(), 2);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Those of [`ReentrantLock::new`] and of [`Proxy::call`].
@@ -198,6 +326,15 @@ impl ManagerClient {
 
     /// Makes a [`RwLock`].
     ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let table = manager.rw_lock()?;
+    /// let _readers = (table.read()?, table.clone());
+    /// assert!(table.try_write().is_err());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Those of [`RwLock::new`] and of [`Proxy::call`].
     pub fn rw_lock(&self) -> Result<RwLock> {
@@ -206,6 +343,15 @@ impl ManagerClient {
 
     /// Makes a [`Semaphore`].
     ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let seats = manager.semaphore(2)?;
+    /// let _mine = seats.acquire()?;
+    /// assert_eq!(seats.available(), 1);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Those of [`Semaphore::new`] and of [`Proxy::call`].
     pub fn semaphore(&self, permits: u32) -> Result<Semaphore> {
@@ -213,6 +359,14 @@ impl ManagerClient {
     }
 
     /// Makes a bounded [`Semaphore`].
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let seats = manager.bounded_semaphore(2)?;
+    /// assert!(seats.release().is_err()); // there were never more than two
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Those of [`Semaphore::bounded`] and of [`Proxy::call`].
@@ -223,6 +377,14 @@ impl ManagerClient {
 
     /// Makes a [`Condition`].
     ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let condition = manager.condition()?;
+    /// condition.notify_all()?; // nobody waits
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Those of [`Condition::new`] and of [`Proxy::call`].
     pub fn condition(&self) -> Result<Condition> {
@@ -231,6 +393,15 @@ impl ManagerClient {
 
     /// Makes an [`Event`].
     ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let ready = manager.event()?;
+    /// ready.set()?;
+    /// assert!(ready.is_set());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Those of [`Event::new`] and of [`Proxy::call`].
     pub fn event(&self) -> Result<Event> {
@@ -238,6 +409,14 @@ impl ManagerClient {
     }
 
     /// Makes a [`Barrier`].
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let start = manager.barrier(1)?;
+    /// assert!(start.wait()?.is_leader());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Those of [`Barrier::new`] and of [`Proxy::call`].

@@ -47,6 +47,15 @@ pub type Dict<K, V> = Proxy<HashMap<K, V>>;
 impl ManagerClient {
     /// Makes an empty dictionary.
     ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let counts = manager.dict()?;
+    /// counts.insert("cat".to_owned(), 2)?;
+    /// assert_eq!(counts.get("cat")?, Some(2));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`host`](Self::host).
     pub fn dict<K, V>(&self) -> Result<Dict<K, V>>
@@ -58,6 +67,14 @@ impl ManagerClient {
     }
 
     /// Makes a dictionary of these keys and values; of those of one key, the last.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let counts = manager.dict_from([("cat".to_owned(), 1), ("cat".to_owned(), 2)])?;
+    /// assert_eq!(counts.items()?, [("cat".to_owned(), 2)]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`host`](Self::host).
@@ -77,12 +94,29 @@ where
     V: Carried + Sync,
 {
     /// Sets the value of a key. The value that it had.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let counts = manager.dict_from([])?;
+    /// assert_eq!(counts.insert("cat".to_owned(), 2)?, None);
+    /// assert_eq!(counts.insert("cat".to_owned(), 3)?, Some(2));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "__setitem__")]
     pub fn insert(&self, key: K, value: V) -> Result<Option<V>> {
         self.call(|map, (key, value)| map.insert(key, value), (key, value))
     }
 
     /// The value of a key, if it has one.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let counts = manager.dict_from([("cat".to_owned(), 2)])?;
+    /// assert_eq!((counts.get("cat")?, counts.get("dog")?), (Some(2), None));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "__getitem__")]
     pub fn get<Q>(&self, key: &Q) -> Result<Option<V>>
     where
@@ -112,6 +146,14 @@ where
     }
 
     /// Whether a key has a value.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let counts = manager.dict_from([("cat".to_owned(), 2)])?;
+    /// assert!(counts.contains_key("cat")? && !counts.contains_key("dog")?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "__contains__")]
     #[doc(alias = "has_key")]
     pub fn contains_key<Q>(&self, key: &Q) -> Result<bool>
@@ -123,6 +165,14 @@ where
     }
 
     /// Takes a key out. The value that it had.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let counts = manager.dict_from([("cat".to_owned(), 2)])?;
+    /// assert_eq!((counts.remove("cat")?, counts.remove("cat")?), (Some(2), None));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "pop")]
     #[doc(alias = "__delitem__")]
     pub fn remove<Q>(&self, key: &Q) -> Result<Option<V>>
@@ -137,6 +187,15 @@ where
     ///
     /// It looks for one from the beginning each time; for all of them there is
     /// [`drain`](Self::drain).
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let counts = manager.dict_from([("cat".to_owned(), 2)])?;
+    /// assert_eq!(counts.pop_any()?, Some(("cat".to_owned(), 2)));
+    /// assert_eq!(counts.pop_any()?, None);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "popitem")]
     pub fn pop_any(&self) -> Result<Option<(K, V)>> {
         self.call(|map, ()| map.extract_if(|_, _| true).next(), ())
@@ -170,6 +229,17 @@ where
     }
 
     /// As [`update`](Self::update), of a key that gets the value `first` before, if it has none.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let counts = manager.dict_from([])?;
+    /// for word in ["cat", "dog", "cat"] {
+    ///     counts.update_or_insert(word.to_owned(), 0, |count, more| *count += more, 1)?;
+    /// }
+    /// assert_eq!(counts.get("cat")?, Some(2));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "defaultdict")]
     pub fn update_or_insert<A, R>(
         &self,
@@ -190,6 +260,15 @@ where
     }
 
     /// Sets the values of many keys in one call.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let counts = manager.dict_from([("cat".to_owned(), 1)])?;
+    /// counts.extend([("cat".to_owned(), 2), ("dog".to_owned(), 1)])?;
+    /// assert_eq!((counts.get("cat")?, counts.len()?), (Some(2), 2));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn extend(&self, items: impl IntoIterator<Item = (K, V)>) -> Result<()> {
         let items: Vec<(K, V)> = items.into_iter().collect();
         self.call(|map, items: Vec<(K, V)>| map.extend(items), items)
@@ -231,22 +310,59 @@ where
     }
 
     /// Takes all keys out.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let counts = manager.dict_from([("cat".to_owned(), 2)])?;
+    /// counts.clear()?;
+    /// assert!(counts.is_empty()?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn clear(&self) -> Result<()> {
         self.call(|map, ()| map.clear(), ())
     }
 
     /// How many keys there are.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let counts = manager.dict_from([("cat".to_owned(), 2), ("dog".to_owned(), 1)])?;
+    /// assert_eq!(counts.len()?, 2);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "__len__")]
     pub fn len(&self) -> Result<usize> {
         self.read(|map, ()| map.len(), ())
     }
 
     /// Whether there are none.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let counts = manager.dict_from([])?;
+    /// assert!(counts.is_empty()?);
+    /// counts.insert("cat".to_owned(), 1)?;
+    /// assert!(!counts.is_empty()?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn is_empty(&self) -> Result<bool> {
         self.read(|map, ()| map.is_empty(), ())
     }
 
     /// All keys, in no order.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let counts = manager.dict_from([("cat".to_owned(), 2), ("dog".to_owned(), 1)])?;
+    /// let mut keys = counts.keys()?;
+    /// keys.sort();
+    /// assert_eq!(keys, ["cat", "dog"]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "__iter__")]
     pub fn keys(&self) -> Result<Vec<K>>
     where
@@ -256,6 +372,14 @@ where
     }
 
     /// All values, in no order.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let counts = manager.dict_from([("cat".to_owned(), 2), ("dog".to_owned(), 1)])?;
+    /// assert_eq!(counts.values()?.iter().sum::<i32>(), 3);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn values(&self) -> Result<Vec<V>>
     where
         V: Clone,
@@ -264,6 +388,16 @@ where
     }
 
     /// All keys with their values, in no order.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let counts = manager.dict_from([("cat".to_owned(), 2)])?;
+    /// for (word, count) in counts.items()? {
+    ///     assert_eq!((word.as_str(), count), ("cat", 2));
+    /// }
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "iter")]
     pub fn items(&self) -> Result<Vec<(K, V)>>
     where
@@ -277,6 +411,16 @@ where
     }
 
     /// A copy of the whole dictionary, as it is at one moment.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let counts = manager.dict_from([("cat".to_owned(), 2)])?;
+    /// let copy = counts.snapshot()?;
+    /// counts.clear()?;
+    /// assert_eq!(copy["cat"], 2);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "copy")]
     #[doc(alias = "_getvalue")]
     pub fn snapshot(&self) -> Result<HashMap<K, V>>

@@ -6,6 +6,16 @@ use super::hosted::Hosted;
 use super::server::Server;
 
 /// What the server of a manager has, as it was a moment ago.
+///
+/// # Examples
+/// ```
+/// # let manager = multiproc::Manager::start()?;
+/// let _list = manager.list_from([1, 2])?;
+/// let info = manager.debug_info()?;
+/// assert_eq!(info.pid, manager.pid());
+/// assert!(info.clients.contains(&std::process::id()));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ManagerInfo {
@@ -18,6 +28,17 @@ pub struct ManagerInfo {
 }
 
 /// A hosted object, as it was a moment ago.
+///
+/// # Examples
+/// ```
+/// # let manager = multiproc::Manager::start()?;
+/// let list = manager.list_from([1, 2])?;
+/// list.push(3)?;
+/// let objects = manager.debug_info()?.objects;
+/// let info = objects.iter().find(|info| info.id == list.id()).unwrap();
+/// assert_eq!((info.holders, info.calls), (1, 1));
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ObjectInfo {

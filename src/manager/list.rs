@@ -49,6 +49,15 @@ pub type List<T> = Proxy<Vec<T>>;
 impl ManagerClient {
     /// Makes an empty list.
     ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let list = manager.list()?;
+    /// list.push(7)?;
+    /// assert_eq!(list.snapshot()?, [7]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`host`](Self::host).
     pub fn list<T: Send + Sync + 'static>(&self) -> Result<List<T>> {
@@ -56,6 +65,14 @@ impl ManagerClient {
     }
 
     /// Makes a list of these elements.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let list = manager.list_from(1..=3)?;
+    /// assert_eq!(list.snapshot()?, [1, 2, 3]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`host`](Self::host).
@@ -70,17 +87,44 @@ impl ManagerClient {
 /// Single elements.
 impl<T: Carried + Sync> Proxy<Vec<T>> {
     /// Puts an element at the end.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let list = manager.list_from([1])?;
+    /// list.push(2)?;
+    /// assert_eq!(list.last()?, Some(2));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "append")]
     pub fn push(&self, element: T) -> Result<()> {
         self.call(|list, element| list.push(element), element)
     }
 
     /// Takes the last element out, if there is one.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let list = manager.list_from([1, 2])?;
+    /// assert_eq!(list.pop()?, Some(2));
+    /// assert_eq!(list.snapshot()?, [1]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn pop(&self) -> Result<Option<T>> {
         self.call(|list, ()| list.pop(), ())
     }
 
     /// Puts an element in before the one of this index, or at the end, if it is the list's length.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let list = manager.list_from([1, 3])?;
+    /// list.insert(1, 2)?;
+    /// assert_eq!(list.snapshot()?, [1, 2, 3]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn insert(&self, index: usize, element: T) -> Result<()> {
         let insert = |list: &mut Vec<T>, (index, element)| {
             if index <= list.len() {
@@ -94,6 +138,15 @@ impl<T: Carried + Sync> Proxy<Vec<T>> {
     }
 
     /// Takes an element out, and moves up those behind it.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let list = manager.list_from([1, 2, 3])?;
+    /// assert_eq!(list.remove(0)?, 1);
+    /// assert_eq!(list.snapshot()?, [2, 3]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "__delitem__")]
     pub fn remove(&self, index: usize) -> Result<T> {
         let remove = |list: &mut Vec<T>, index| {
@@ -128,6 +181,14 @@ impl<T: Carried + Sync> Proxy<Vec<T>> {
     }
 
     /// The element of this index, if there is one.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let list = manager.list_from([1, 2])?;
+    /// assert_eq!((list.get(1)?, list.get(2)?), (Some(2), None));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "__getitem__")]
     pub fn get(&self, index: usize) -> Result<Option<T>>
     where
@@ -137,6 +198,14 @@ impl<T: Carried + Sync> Proxy<Vec<T>> {
     }
 
     /// The first element, if there is one.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let list = manager.list_from([1, 2])?;
+    /// assert_eq!(list.first()?, Some(1));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn first(&self) -> Result<Option<T>>
     where
         T: Clone,
@@ -145,6 +214,14 @@ impl<T: Carried + Sync> Proxy<Vec<T>> {
     }
 
     /// The last element, if there is one.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let list = manager.list_from([1, 2])?;
+    /// assert_eq!(list.last()?, Some(2));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn last(&self) -> Result<Option<T>>
     where
         T: Clone,
@@ -153,6 +230,15 @@ impl<T: Carried + Sync> Proxy<Vec<T>> {
     }
 
     /// Puts an element in the place of another one. The one that was there.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let list = manager.list_from([1, 2])?;
+    /// assert_eq!(list.set(0, 7)?, 1);
+    /// assert_eq!(list.snapshot()?, [7, 2]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "replace")]
     #[doc(alias = "__setitem__")]
     pub fn set(&self, index: usize, element: T) -> Result<T> {
@@ -191,6 +277,15 @@ impl<T: Carried + Sync> Proxy<Vec<T>> {
     }
 
     /// Exchanges two elements.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let list = manager.list_from([1, 2, 3])?;
+    /// list.swap(0, 2)?;
+    /// assert_eq!(list.snapshot()?, [3, 2, 1]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn swap(&self, one: usize, other: usize) -> Result<()> {
         let swap = |list: &mut Vec<T>, (one, other)| {
             within(list, one)?;
@@ -205,17 +300,43 @@ impl<T: Carried + Sync> Proxy<Vec<T>> {
 /// The list as a whole.
 impl<T: Carried + Sync> Proxy<Vec<T>> {
     /// How many elements there are.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let list = manager.list_from([1, 2])?;
+    /// assert_eq!(list.len()?, 2);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "__len__")]
     pub fn len(&self) -> Result<usize> {
         self.read(|list, ()| list.len(), ())
     }
 
     /// Whether there are none.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let list = manager.list_from([1])?;
+    /// assert!(!list.is_empty()?);
+    /// list.pop()?;
+    /// assert!(list.is_empty()?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn is_empty(&self) -> Result<bool> {
         self.read(|list, ()| list.is_empty(), ())
     }
 
     /// Whether there is an element that is equal to this one.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let list = manager.list_from([1, 2])?;
+    /// assert!(list.contains(&2)? && !list.contains(&3)?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "__contains__")]
     pub fn contains<Q>(&self, element: &Q) -> Result<bool>
     where
@@ -226,6 +347,14 @@ impl<T: Carried + Sync> Proxy<Vec<T>> {
     }
 
     /// The index of the first element that is equal to this one, if there is one.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let list = manager.list_from([1, 2, 2])?;
+    /// assert_eq!((list.position(&2)?, list.position(&3)?), (Some(1), None));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "index")]
     pub fn position<Q>(&self, element: &Q) -> Result<Option<usize>>
     where
@@ -236,6 +365,14 @@ impl<T: Carried + Sync> Proxy<Vec<T>> {
     }
 
     /// How many elements are equal to this one.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let list = manager.list_from([1, 2, 2])?;
+    /// assert_eq!(list.count(&2)?, 2);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn count<Q>(&self, element: &Q) -> Result<usize>
     where
         T: Borrow<Q> + PartialEq,
@@ -247,6 +384,15 @@ impl<T: Carried + Sync> Proxy<Vec<T>> {
     }
 
     /// Puts the elements in order. Those that are equal stay in the order that they have.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let list = manager.list_from([3, 1, 2])?;
+    /// list.sort()?;
+    /// assert_eq!(list.snapshot()?, [1, 2, 3]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn sort(&self) -> Result<()>
     where
         T: Ord,
@@ -270,6 +416,15 @@ impl<T: Carried + Sync> Proxy<Vec<T>> {
     }
 
     /// As [`sort`](Self::sort), in the order of what `key` makes of the elements.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let list = manager.list_from([-3, 1, 2])?;
+    /// list.sort_by_key(|number| number * number)?;
+    /// assert_eq!(list.snapshot()?, [1, 2, -3]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "key")]
     pub fn sort_by_key<K: Ord + 'static>(&self, key: fn(&T) -> K) -> Result<()> {
         let sort = |list: &mut Vec<T>, key: Looking<T, K>| list.sort_by_key(key.pointer());
@@ -277,11 +432,29 @@ impl<T: Carried + Sync> Proxy<Vec<T>> {
     }
 
     /// Turns the order round.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let list = manager.list_from([1, 2, 3])?;
+    /// list.reverse()?;
+    /// assert_eq!(list.snapshot()?, [3, 2, 1]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn reverse(&self) -> Result<()> {
         self.call(|list, ()| list.reverse(), ())
     }
 
     /// Puts many elements at the end, in one call.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let list = manager.list_from([1])?;
+    /// list.extend([2, 3])?;
+    /// assert_eq!(list.snapshot()?, [1, 2, 3]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "append")]
     #[doc(alias = "__iadd__")]
     pub fn extend(&self, elements: impl IntoIterator<Item = T>) -> Result<()> {
@@ -290,22 +463,58 @@ impl<T: Carried + Sync> Proxy<Vec<T>> {
     }
 
     /// Takes out all but the first `length` elements; none if there are fewer.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let list = manager.list_from([1, 2, 3])?;
+    /// list.truncate(1)?;
+    /// assert_eq!(list.snapshot()?, [1]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn truncate(&self, length: usize) -> Result<()> {
         self.call(|list, length| list.truncate(length), length)
     }
 
     /// Takes all elements out.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let list = manager.list_from([1, 2])?;
+    /// list.clear()?;
+    /// assert!(list.is_empty()?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn clear(&self) -> Result<()> {
         self.call(|list, ()| list.clear(), ())
     }
 
     /// Takes out every element for which `keep` does not return true.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let list = manager.list_from([1, 2, 3])?;
+    /// list.retain(|number| number % 2 == 1)?;
+    /// assert_eq!(list.snapshot()?, [1, 3]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn retain(&self, keep: fn(&T) -> bool) -> Result<()> {
         let sift = |list: &mut Vec<T>, keep: Looking<T, bool>| list.retain(keep.pointer());
         self.call(sift, Looking::looking(keep))
     }
 
     /// A copy of the elements of a range, all of which must be there.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let list = manager.list_from([1, 2, 3])?;
+    /// assert_eq!(list.slice(1..)?, [2, 3]);
+    /// assert!(list.slice(..4).is_err());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "__getitem__")]
     pub fn slice(&self, range: impl RangeBounds<usize>) -> Result<Vec<T>>
     where
@@ -335,6 +544,16 @@ impl<T: Carried + Sync> Proxy<Vec<T>> {
     }
 
     /// A copy of the whole list, as it is at one moment.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let list = manager.list_from([1, 2])?;
+    /// let copy = list.snapshot()?;
+    /// list.push(3)?;
+    /// assert_eq!(copy, [1, 2]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "copy")]
     #[doc(alias = "_getvalue")]
     pub fn snapshot(&self) -> Result<Vec<T>>

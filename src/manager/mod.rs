@@ -64,6 +64,19 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What can be an argument or a result of a call of a hosted object. Every type that is all of this
 /// is `Carried`.
+///
+/// # Examples
+/// ```
+/// use multiproc::{Carried, Manager, ManagerClient, Proxy};
+///
+/// fn share<T: Carried + Sync>(client: &ManagerClient, value: T) -> multiproc::Result<Proxy<T>> {
+///     client.host(value)
+/// }
+///
+/// let manager = Manager::start()?;
+/// assert_eq!(share(&manager, 7)?.read(|number, ()| *number, ())?, 7);
+/// # Ok::<(), multiproc::Error>(())
+/// ```
 pub trait Carried: Serialize + DeserializeOwned + Send + 'static {}
 
 impl<T: Serialize + DeserializeOwned + Send + 'static> Carried for T {}
@@ -119,6 +132,14 @@ pub struct Manager {
 impl Manager {
     /// Starts a server.
     ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::Manager;
+    /// let manager = Manager::start()?;
+    /// assert!(manager.is_alive() && manager.pid() != std::process::id());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Those of [`Process::spawn`].
     pub fn start() -> Result<Self> {
@@ -126,17 +147,39 @@ impl Manager {
     }
 
     /// Begins to say what the server is to be like.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::Manager;
+    /// let manager = Manager::builder().name("registry").connections(100).start()?;
+    /// assert!(manager.is_alive());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn builder() -> ManagerBuilder {
         ManagerBuilder::new()
     }
 
     /// The process id of the server.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// assert_eq!(manager.run(|_: ()| std::process::id(), ())?, manager.pid());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
     /// Whether the server is there.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// assert!(manager.is_alive());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn is_alive(&self) -> bool {
         self.process.as_ref().is_some_and(Process::is_alive)
@@ -147,6 +190,15 @@ impl Manager {
     /// than two seconds is killed.
     ///
     /// Dropping the manager does the same.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let list = manager.list_from([1, 2])?;
+    /// manager.shutdown()?;
+    /// assert_eq!(list.len().unwrap_err().kind(), multiproc::ErrorKind::Disconnected);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// - [`Disconnected`](ErrorKind::Disconnected): the server had died before, or had to be

@@ -81,6 +81,15 @@ struct Field {
 impl ManagerClient {
     /// Makes an empty namespace.
     ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let shared = manager.namespace()?;
+    /// shared.set("limit", 10_u32)?;
+    /// assert_eq!(shared.get::<u32>("limit")?, Some(10));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`host`](Self::host).
     pub fn namespace(&self) -> Result<Namespace> {
@@ -90,6 +99,16 @@ impl ManagerClient {
 
 impl Proxy<Fields> {
     /// Sets a field, of whatever type it was before.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let shared = manager.namespace()?;
+    /// shared.set("limit", 10_u32)?;
+    /// shared.set("limit", "none".to_owned())?; // of another type
+    /// assert_eq!(shared.get::<String>("limit")?.as_deref(), Some("none"));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "__setattr__")]
     pub fn set<T: Carried + Sync>(&self, name: &str, value: T) -> Result<()> {
         let set = |fields: &mut Fields, (name, value): (String, T)| fields.set(name, value);
@@ -97,6 +116,17 @@ impl Proxy<Fields> {
     }
 
     /// A copy of a field, if there is one of this name.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let shared = manager.namespace()?;
+    /// shared.set("limit", 10_u32)?;
+    /// assert_eq!(shared.get::<u32>("limit")?, Some(10));
+    /// assert_eq!(shared.get::<u32>("other")?, None);
+    /// assert!(shared.get::<String>("limit").is_err());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "__getattr__")]
     pub fn get<T: Carried + Sync + Clone>(&self, name: &str) -> Result<Option<T>> {
         self.read_by(|fields, name: String| Ok(fields.get(&name)?.cloned()), name)?
@@ -106,6 +136,16 @@ impl Proxy<Fields> {
     /// if there is no field of this name.
     ///
     /// If `f` panics, that is the error, and the field stays as it is then.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let shared = manager.namespace()?;
+    /// shared.set("pages", 39_u32)?;
+    /// let pages = shared.update("pages", |pages: &mut u32, more| { *pages += more; *pages }, 3)?;
+    /// assert_eq!(pages, Some(42));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn update<T, A, R>(&self, name: &str, f: fn(&mut T, A) -> R, args: A) -> Result<Option<R>>
     where
         T: Carried + Sync,
@@ -119,23 +159,61 @@ impl Proxy<Fields> {
     }
 
     /// Takes a field out, if there is one of this name.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let shared = manager.namespace()?;
+    /// shared.set("limit", 10_u32)?;
+    /// assert_eq!(shared.take::<u32>("limit")?, Some(10));
+    /// assert!(!shared.contains("limit")?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn take<T: Carried + Sync>(&self, name: &str) -> Result<Option<T>> {
         self.call_by(|fields, name: String| fields.take(&name), name)?
     }
 
     /// Drops a field, of whatever type it is. Whether there was one.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let shared = manager.namespace()?;
+    /// shared.set("limit", 10_u32)?;
+    /// assert!(shared.remove("limit")? && !shared.remove("limit")?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "__delattr__")]
     pub fn remove(&self, name: &str) -> Result<bool> {
         self.call_by(|fields, name: String| fields.remove(&name), name)
     }
 
     /// Whether there is a field of this name.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let shared = manager.namespace()?;
+    /// shared.set("limit", 10_u32)?;
+    /// assert!(shared.contains("limit")? && !shared.contains("other")?);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "hasattr")]
     pub fn contains(&self, name: &str) -> Result<bool> {
         self.read_by(|fields, name: String| fields.contains(&name), name)
     }
 
     /// The names of all fields, in their order.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let shared = manager.namespace()?;
+    /// shared.set("limit", 10_u32)?;
+    /// shared.set("dog", "barks".to_owned())?;
+    /// assert_eq!(shared.names()?, ["dog", "limit"]);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[doc(alias = "dir")]
     pub fn names(&self) -> Result<Vec<String>> {
         self.read(|fields, ()| fields.names().map(str::to_owned).collect(), ())
@@ -144,12 +222,28 @@ impl Proxy<Fields> {
 
 impl Fields {
     /// Sets a field, of whatever type it was before.
+    ///
+    /// # Examples
+    /// ```
+    /// let mut fields = multiproc::Fields::default();
+    /// fields.set("limit", 10_u32);
+    /// assert!(fields.contains("limit"));
+    /// ```
     pub fn set<T: Send + Sync + 'static>(&mut self, name: impl Into<String>, value: T) {
         let field = Field { value: Box::new(value), type_name: type_name::<T>() };
         self.all.insert(name.into(), field);
     }
 
     /// A field, if there is one of this name.
+    ///
+    /// # Examples
+    /// ```
+    /// let mut fields = multiproc::Fields::default();
+    /// fields.set("limit", 10_u32);
+    /// assert_eq!(fields.get::<u32>("limit")?, Some(&10));
+    /// assert!(fields.get::<String>("limit").is_err());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Codec`](ErrorKind::Codec) if it is of another type.
@@ -159,6 +253,15 @@ impl Fields {
     }
 
     /// As [`get`](Self::get), to change it.
+    ///
+    /// # Examples
+    /// ```
+    /// let mut fields = multiproc::Fields::default();
+    /// fields.set("limit", 10_u32);
+    /// *fields.get_mut::<u32>("limit")?.unwrap() += 1;
+    /// assert_eq!(fields.get::<u32>("limit")?, Some(&11));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`get`](Self::get).
@@ -172,6 +275,15 @@ impl Fields {
 
     /// Takes a field out, if there is one of this name.
     ///
+    /// # Examples
+    /// ```
+    /// let mut fields = multiproc::Fields::default();
+    /// fields.set("dog", "barks".to_owned());
+    /// assert_eq!(fields.take::<String>("dog")?.as_deref(), Some("barks"));
+    /// assert_eq!(fields.take::<String>("dog")?, None);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`get`](Self::get); it stays there then.
     pub fn take<T: 'static>(&mut self, name: &str) -> Result<Option<T>> {
@@ -183,17 +295,39 @@ impl Fields {
     }
 
     /// Drops a field, of whatever type it is. Whether there was one.
+    ///
+    /// # Examples
+    /// ```
+    /// let mut fields = multiproc::Fields::default();
+    /// fields.set("limit", 10_u32);
+    /// assert!(fields.remove("limit") && !fields.remove("limit"));
+    /// ```
     pub fn remove(&mut self, name: &str) -> bool {
         self.all.remove(name).is_some()
     }
 
     /// Whether there is a field of this name.
+    ///
+    /// # Examples
+    /// ```
+    /// let mut fields = multiproc::Fields::default();
+    /// fields.set("limit", 10_u32);
+    /// assert!(fields.contains("limit") && !fields.contains("other"));
+    /// ```
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.all.contains_key(name)
     }
 
     /// The names of all fields, in their order.
+    ///
+    /// # Examples
+    /// ```
+    /// let mut fields = multiproc::Fields::default();
+    /// fields.set("limit", 10_u32);
+    /// fields.set("dog", "barks");
+    /// assert!(fields.names().eq(["dog", "limit"]));
+    /// ```
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.all.keys().map(String::as_str)
     }

@@ -83,11 +83,29 @@ impl<T> Proxy<T> {
     ///
     /// A call that takes longer ends with [`Timeout`](crate::ErrorKind::Timeout); the server may
     /// still do it. Calls from within the server, which are done in place, are not bounded.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let number = manager.host(7)?.with_timeout(std::time::Duration::from_millis(50));
+    /// let error = number.read(|_, ()| std::thread::park(), ()).unwrap_err();
+    /// assert_eq!(error.kind(), multiproc::ErrorKind::Timeout);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     pub fn with_timeout(&self, timeout: Duration) -> Self {
         Self::new(self.reference.with_timeout(timeout))
     }
 
     /// The number of the object, which no other object of this manager ever has.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let (one, other) = (manager.host(7)?, manager.host(7)?);
+    /// assert_ne!(one.id(), other.id());
+    /// assert_eq!(one.id(), one.clone().id());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     #[must_use]
     pub fn id(&self) -> u64 {
         self.reference.key()
@@ -98,6 +116,15 @@ impl<T: Send + Sync + 'static> Proxy<T> {
     /// Calls `f` with the object, which nobody else sees meanwhile, and with `args`.
     ///
     /// If `f` panics, the object stays as it is then.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let total = manager.host(1)?;
+    /// let before = total.call(|total, more| std::mem::replace(total, *total + more), 2)?;
+    /// assert_eq!((before, total.read(|total, ()| *total, ())?), (1, 3));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// - [`Worker`](crate::ErrorKind::Worker): `f` panicked; the message says where.
@@ -121,6 +148,15 @@ impl<T: Send + Sync + 'static> Proxy<T> {
     }
 
     /// Calls `f` with the object, beside other reads, and with `args`.
+    ///
+    /// # Examples
+    /// ```
+    /// # let manager = multiproc::Manager::start()?;
+    /// let words = manager.host(vec!["a".to_owned(), "bird".to_owned()])?;
+    /// let longest = words.read(|words, ()| words.iter().map(String::len).max(), ())?;
+    /// assert_eq!(longest, Some(4));
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`call`](Self::call).

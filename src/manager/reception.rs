@@ -116,6 +116,20 @@ impl Manager {
     /// As [`listen`](Self::listen), with a key, or for other users too. What the builder says of
     /// pipes has no meaning here.
     ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::{AuthKey, Connector, Listener, Manager, ManagerClient};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("door");
+    /// let key = || AuthKey::new("a secret of both");
+    /// let manager = Manager::start()?;
+    /// manager.listen_with(&path, Listener::builder().key(key()?))?;
+    /// // Another run of this program:
+    /// let client = ManagerClient::connect_with(&path, &Connector::new().key(key()?))?;
+    /// assert_eq!(client.run(u32::count_ones, 7)?, 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// Those of [`Listener::bind`].
     pub fn listen_with<C>(&self, path: impl AsRef<Path>, how: ListenerBuilder<C>) -> Result<()> {
@@ -133,6 +147,20 @@ impl ManagerClient {
     /// The server is trusted as a parent is: results, and handles in them, are believed. So by
     /// itself a client speaks with servers of its own user only.
     ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::{Manager, ManagerClient};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("door");
+    /// let manager = Manager::start()?;
+    /// manager.root()?.set("limit", 10_u32)?;
+    /// manager.listen(&path)?;
+    /// // Another run of this program:
+    /// let client = ManagerClient::connect(&path)?;
+    /// assert_eq!(client.root()?.get::<u32>("limit")?, Some(10));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// Those of [`connect`](crate::connect()). A listener of another program, or of another build
     /// of this one, is refused, as functions have other addresses there. One that tells of a server
@@ -142,6 +170,19 @@ impl ManagerClient {
     }
 
     /// As [`connect`](Self::connect), with a key, a time-out, or to other users.
+    ///
+    /// # Examples
+    /// ```
+    /// # use multiproc::{Connector, Manager, ManagerClient};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("door");
+    /// let manager = Manager::start()?;
+    /// manager.listen(&path)?;
+    /// // Another run of this program:
+    /// let hurry = Connector::new().timeout(std::time::Duration::from_secs(5));
+    /// assert!(ManagerClient::connect_with(&path, &hurry)?.root()?.names()?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// Those of [`connect`](Self::connect).
