@@ -57,6 +57,13 @@ pub use set::Set;
 
 /// How many pipes the server of a manager has at the most, each with a thread: as many calls, of
 /// all its clients together, can be under way at the same time. A process keeps up to 16 of them.
+///
+/// # Examples
+/// ```
+/// use multiproc::{CONNECTIONS_MAX, Manager};
+///
+/// assert!(Manager::builder().connections(CONNECTIONS_MAX + 1).start().is_err());
+/// ```
 pub const CONNECTIONS_MAX: usize = 1000;
 
 /// How long a server may take to drop its objects before it is killed.

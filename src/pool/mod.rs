@@ -63,6 +63,13 @@ use task::Core;
 use work::{Call, Work};
 
 /// How many workers a pool can have.
+///
+/// # Examples
+/// ```
+/// use multiproc::{Pool, WORKERS_MAX};
+///
+/// assert!(Pool::new(WORKERS_MAX + 1).is_err());
+/// ```
 pub const WORKERS_MAX: usize = 1000;
 
 /// A number of worker processes that call functions with arguments, and bring the results back.

@@ -9,6 +9,8 @@ use crate::sys::child;
 
 /// How a process ended.
 ///
+/// # Examples
+///
 /// ```
 /// # use multiproc::Process;
 /// fn work(_: ()) {
@@ -248,6 +250,8 @@ impl fmt::Debug for Panic {
 }
 
 /// Why a process that was joined has no result.
+///
+/// # Examples
 ///
 /// ```
 /// # use multiproc::{JoinError, Process};

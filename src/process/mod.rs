@@ -141,6 +141,18 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
     /// multiproc::Process::spawn(|m: u32| n + m, 4);
     /// ```
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multiproc::Process;
+    /// fn add((n, m): (u32, u32)) -> u32 {
+    ///     n + m
+    /// }
+    /// let child = Process::spawn(add, (3, 4))?;
+    /// assert_eq!(child.join().unwrap(), 7);
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// - [`Image`](crate::ErrorKind::Image): the function is not part of the program itself.

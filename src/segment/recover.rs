@@ -120,7 +120,7 @@ impl Segment {
 
     /// Gives back all that participant `id` holds: as left behind if he died, else as closed.
     pub(super) fn sweep(&self, id: u32, died: bool) -> Tally {
-        let mut tally = Tally::default();
+        let mut tally = Tally::new();
         for (index, block) in (0..).zip(self.blocks()) {
             match block.state() {
                 State::Virgin => break,

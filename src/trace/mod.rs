@@ -93,11 +93,16 @@ pub(crate) use {begin, note, slept, woke};
 
 /// What a dead participant left behind, counted where it is told. Nothing at all, here.
 #[cfg(not(all(feature = "tracing", not(multiproc_loom))))]
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Tally;
 
 #[cfg(not(all(feature = "tracing", not(multiproc_loom))))]
 impl Tally {
+    #[inline(always)]
+    pub(crate) fn new() -> Self {
+        Self
+    }
+
     #[inline(always)]
     pub(crate) fn block(&mut self) {}
 

@@ -176,6 +176,10 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
     /// It held a block.
     pub(crate) fn block(&mut self) {
         self.blocks += 1;
