@@ -50,6 +50,7 @@ pub(crate) use told::{Quiet, Said, Tally};
 pub use told::{WaitCounts, flush_events, wait_counts};
 
 /// Tells an [`Event`], whose fields are not looked at where nobody listens.
+#[cfg_attr(multiproc_loom, allow(unused_macros, reason = "the models start nobody"))]
 macro_rules! note {
     ($level:ident, $event:ident { $($fields:tt)* }) => {
         #[cfg(all(feature = "tracing", not(multiproc_loom)))]
