@@ -378,6 +378,28 @@ fn a_variable_that_anybody_can_set_changes_nothing() {
     }
 }
 
+/// The child aborted of them.
+#[test]
+fn a_variable_that_nobody_can_set_is_refused() {
+    for (name, value) in [("", "1"), ("A=B", "1"), ("=A", "1"), ("A\0", "1"), ("A", "1\0")] {
+        let error = Process::builder().env(name, value).spawn(double, 1).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Misuse, "{name:?}");
+        assert!(error.to_string().contains(&format!("{name:?}")), "{error}");
+        let removed = Process::builder().env_remove(name).spawn(double, 1).unwrap();
+        assert_eq!(removed.join().unwrap(), 2, "{name:?}");
+    }
+    alone("odd names", |()| {
+        Process::spawn(double, 1).unwrap().join().unwrap();
+        // The kernel takes what no call of the C library would.
+        assert_eq!(unsafe { libc::putenv(c"=odd=1".as_ptr().cast_mut()) }, 0);
+        for method in [StartMethod::ForkServer, StartMethod::Spawn] {
+            let start = || Process::builder().start_method(method);
+            assert_eq!(start().spawn(double, 1).unwrap().join().unwrap(), 2);
+            assert_eq!(start().env_clear().spawn(double, 2).unwrap().join().unwrap(), 4);
+        }
+    });
+}
+
 fn many_and_nested(_: ()) {
     for n in 0..5 {
         assert_eq!(Process::spawn(double, n).unwrap().join().unwrap(), 2 * n);

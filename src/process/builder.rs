@@ -17,7 +17,7 @@ use super::entry::Entry;
 use super::family::{Family, family};
 use super::job::{self, Environment, Job};
 use super::seal;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::clock::Deadline;
 use crate::sys::{letter, task};
 use crate::trace;
@@ -404,8 +404,9 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// Those of [`Process::spawn`], and kind [`Os`](crate::ErrorKind::Os) if the working directory
-    /// cannot be opened.
+    /// Those of [`Process::spawn`], kind [`Os`](crate::ErrorKind::Os) if the working directory
+    /// cannot be opened, and kind [`Misuse`](crate::ErrorKind::Misuse) if an environment variable
+    /// can have no such name or value.
     #[doc(alias = "start")]
     pub fn spawn<A, R>(self, f: fn(A) -> R, args: A) -> Result<Process<R>>
     where
@@ -421,6 +422,7 @@ impl Builder {
 
     fn start(self, entry: Entry, parcel: &Parcel) -> Result<super::Started> {
         trace::begin!(start);
+        self.check_environment()?;
         let family = family();
         let identity = family.next_identity();
         let name = self.name.clone().unwrap_or_else(|| format!("Process-{identity}"));
@@ -494,6 +496,23 @@ impl Builder {
         })
     }
 
+    /// Looks at what the child would otherwise abort of, before it could tell anybody.
+    fn check_environment(&self) -> Result<()> {
+        let values =
+            self.environment.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+        for (name, value) in values {
+            let what = if !is_name(name) {
+                format!("set the environment variable {name:?}: no variable has such a name")
+            } else if value.as_bytes().contains(&0) {
+                format!("set the environment variable {name:?}: a NUL in its value")
+            } else {
+                continue;
+            };
+            return Err(Error::new(ErrorKind::Misuse, what));
+        }
+        Ok(())
+    }
+
     /// What the child must change in the environment that it is born with.
     fn environment(&self, baseline: &Baseline) -> Environment<'static> {
         let now: Vec<_> = std::env::vars_os().collect();
@@ -511,16 +530,21 @@ impl Builder {
         }
         let born: BTreeMap<_, _> = baseline.environment.iter().map(|(k, v)| (k, v)).collect();
         let bytes = |text: &OsStr| Cow::Owned(text.as_bytes().to_vec());
-        let gone = born.keys().filter(|key| !wanted.contains_key(**key));
+        let gone = born.keys().filter(|key| is_name(key) && !wanted.contains_key(**key));
         Environment {
             remove: gone.map(|key| bytes(key.as_os_str())).collect(),
             set: wanted
                 .iter()
-                .filter(|(key, value)| born.get(key) != Some(value))
+                .filter(|(key, value)| is_name(key) && born.get(key) != Some(value))
                 .map(|(key, value)| (bytes(key), Cow::Owned(value.clone().into_vec())))
                 .collect(),
         }
     }
+}
+
+/// Whether a variable of this name can be set and removed. Others can be inherited all the same.
+fn is_name(name: &OsStr) -> bool {
+    !name.is_empty() && !name.as_bytes().iter().any(|byte| matches!(byte, b'=' | 0))
 }
 
 impl Stdio {
