@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::{alone, children, ends_within, forbid, open_fds, server, until, watchdog};
-use multiproc::{ErrorKind, JoinError, Process, StartMethod};
+use multiproc::{Connection, ErrorKind, JoinError, Nothing, Pipe, Process, StartMethod};
 use serde::{Deserialize, Serialize};
 
 fn double(n: u64) -> u64 {
@@ -312,6 +312,28 @@ fn values_that_the_codec_cannot_carry_are_clear_errors() {
     codec(Process::spawn(give_unencodable, ()).unwrap().join().unwrap_err(), "encode a");
     let error = Process::spawn(drop, Unencodable).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Codec);
+}
+
+/// Of all kinds but four, only the words came.
+#[test]
+fn what_went_wrong_in_a_child_keeps_its_kind() {
+    #[derive(Deserialize)]
+    struct Twice(Connection<Nothing, u64>);
+    impl Serialize for Twice {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            (&self.0, &self.0).serialize(serializer)
+        }
+    }
+    fn give(_: ()) -> Twice {
+        Twice(Pipe::simplex().unwrap().1)
+    }
+    let _watchdog = watchdog("kind");
+    let JoinError::Error(error) = Process::spawn(give, ()).unwrap().join().map(drop).unwrap_err()
+    else {
+        panic!("no error of the crate's")
+    };
+    assert_eq!(error.kind(), ErrorKind::Misuse);
+    assert_eq!(error.to_string(), "in the process: a connection that has moved elsewhere");
 }
 
 fn exit_with(code: i32) {

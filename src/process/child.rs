@@ -55,7 +55,7 @@ pub(crate) fn main(control: OwnedFd, thread: &Thread, parent: u32) -> ! {
     match std::thread::Builder::new().spawn(work) {
         Ok(life) => drop(life.join()),
         Err(cause) => {
-            report::failure(&Error::new(ErrorKind::Limit, "start a thread").because(cause))
+            report::failure(Error::new(ErrorKind::Limit, "start a thread").because(cause))
         }
     }
     kernel::leave(FAILED)
@@ -68,7 +68,7 @@ fn live(job: &Job<'_>, arguments: &[u8], fds: Vec<OwnedFd>, parent: u32) -> ! {
     let fds = match settle(job, fds) {
         Ok(fds) => fds,
         Err(error) => {
-            report::failure(&error);
+            report::failure(error);
             leave(FAILED)
         }
     };
@@ -98,7 +98,7 @@ fn perform(work: impl FnOnce() -> Result<()>) -> ! {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(())) => leave(0),
         Ok(Err(error)) => {
-            report::failure(&error);
+            report::failure(error);
             leave(FAILED)
         }
         Err(payload) => {

@@ -9,6 +9,7 @@ use super::entry::Entry;
 use super::job::{self, Birth, Environment, Hello, Job, MAGIC, MAKE_CHILD, Made, Report, Role};
 use super::server::{self, Request};
 use super::wait::{self, Last};
+use crate::error::{Error, ErrorKind};
 use crate::raw::tape::Tape;
 use crate::sys::clock::Deadline;
 use crate::sys::letter::Letter;
@@ -56,7 +57,7 @@ fn report(which: u8) -> Vec<u8> {
             location: Some("there".to_owned()),
             backtrace: None,
         },
-        _ => Report::Failed { trouble: job::Trouble::Memory, message: Cow::Borrowed("no memory") },
+        _ => Report::Failed(Error::new(ErrorKind::Memory, "no memory")),
     };
     let mut bytes = job::encode(&report).unwrap();
     bytes.extend(transfer::pack(&"result").unwrap().bytes());

@@ -10,6 +10,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 
 use super::entry::Entry;
+use crate::error::Error;
 
 /// Names the fd of the control socket to a new process of this program.
 pub(crate) const VARIABLE: &str = "MULTIPROC_CONTROL";
@@ -101,21 +102,7 @@ pub(crate) enum Report<'a> {
         backtrace: Option<String>,
     },
     /// The arguments or the result could not be carried, or the surroundings not be made.
-    Failed {
-        trouble: Trouble,
-        #[serde(borrow)]
-        message: Cow<'a, str>,
-    },
-}
-
-/// The kinds of errors that cross.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) enum Trouble {
-    Codec,
-    Image,
-    Limit,
-    Memory,
-    Other,
+    Failed(Error),
 }
 
 /// Puts a message into bytes.

@@ -7,7 +7,7 @@ use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use super::exit::Panic;
-use super::job::{self, Report, Trouble};
+use super::job::{self, Report};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::clock::Deadline;
 use crate::sys::letter;
@@ -77,15 +77,8 @@ pub(crate) fn is_gone(cause: &io::Error) -> bool {
 }
 
 /// Says why the job could not be done.
-pub(crate) fn failure(error: &Error) {
-    let trouble = match error.kind() {
-        ErrorKind::Codec => Trouble::Codec,
-        ErrorKind::Image => Trouble::Image,
-        ErrorKind::Limit => Trouble::Limit,
-        ErrorKind::Memory => Trouble::Memory,
-        _ => Trouble::Other,
-    };
-    say(&Report::Failed { trouble, message: Cow::Owned(error.to_string()) });
+pub(crate) fn failure(error: Error) {
+    say(&Report::Failed(error));
 }
 
 /// Says that the function panicked.

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::Process;
 use super::exit::{ExitStatus, JoinError, Panic};
 use super::family::{Child, family};
-use super::job::{self, Report, Trouble};
+use super::job::{self, Report};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::raw::wait_many::{Post, Watched};
 use crate::sys::clock::Deadline;
@@ -103,15 +103,9 @@ pub(super) fn understand(letter: Letter) -> io::Result<Last> {
             let message = message.into_owned();
             Last::Trouble(JoinError::Panicked(Panic { message, location, backtrace }))
         }
-        Report::Failed { trouble, message } => {
-            let kind = match trouble {
-                Trouble::Codec => ErrorKind::Codec,
-                Trouble::Image => ErrorKind::Image,
-                Trouble::Limit => ErrorKind::Limit,
-                Trouble::Memory => ErrorKind::Memory,
-                Trouble::Other => ErrorKind::Os,
-            };
-            Last::Trouble(JoinError::Error(Error::new(kind, format!("in the process: {message}"))))
+        Report::Failed(error) => {
+            let error = Error::new(error.kind(), "in the process").because(error);
+            Last::Trouble(JoinError::Error(error))
         }
         Report::Returned => {
             let at = letter.bytes.len() - rest.len();
