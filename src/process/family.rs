@@ -231,6 +231,12 @@ impl Child {
         *lock(&self.ended)
     }
 
+    /// The same for [`Debug`](std::fmt::Debug), which never waits: a thread that a fork left behind
+    /// can have the lock for ever. `None` as well while somebody has it.
+    pub(super) fn ended_at_a_glance(&self) -> Option<ExitStatus> {
+        self.ended.try_lock().ok().and_then(|ended| *ended)
+    }
+
     /// Whether it is known that it has ended, and what it left behind is recovered.
     pub(crate) fn is_buried(&self) -> bool {
         self.end.is_set()
@@ -308,6 +314,12 @@ impl Child {
 
 #[cfg(test)]
 impl Child {
+    /// What happens while another thread reaps it.
+    pub(super) fn while_it_is_reaped<R>(&self, then: impl FnOnce() -> R) -> R {
+        let _held = lock(&self.ended);
+        then()
+    }
+
     /// One that another thread has just reaped, and has not buried yet.
     pub(super) fn reaped() -> Self {
         let null = std::fs::File::open("/dev/null").unwrap();

@@ -408,7 +408,7 @@ impl<R> fmt::Debug for Process<R> {
         f.debug_struct("Process")
             .field("name", &self.name())
             .field("pid", &self.pid())
-            .field("ended", &self.child.ended())
+            .field("ended", &self.child.ended_at_a_glance())
             .finish_non_exhaustive()
     }
 }

@@ -160,21 +160,18 @@ mod tests {
     use std::marker::PhantomData;
     use std::sync::Arc;
 
+    /// One whose end is known to a thread, and to nobody else.
+    fn process() -> Process<()> {
+        let child = Arc::new(Child::reaped());
+        let (socket, _) = socket::pair().unwrap();
+        let (at_drop, result) = (AtDrop::LeaveAlone, PhantomData);
+        Process { child, socket, at_drop, is_joined: false, result }
+    }
+
     /// The thread that reaps it tells how it ended before it recovers anything. Whoever looked in
     /// between went on, and met a lock that the dead one still had.
     #[test]
     fn a_process_has_ended_when_what_it_left_behind_is_recovered() {
-        let process = || {
-            let child = Arc::new(Child::reaped());
-            let (socket, _) = socket::pair().unwrap();
-            Process::<()> {
-                child,
-                socket,
-                at_drop: AtDrop::LeaveAlone,
-                is_joined: false,
-                result: PhantomData,
-            }
-        };
         let mut watched = process();
         assert!(!watched.is_ready());
         assert!(watched.is_surely_ready());
@@ -185,5 +182,14 @@ mod tests {
         let asked = process();
         assert_eq!(asked.exit_status(), Some(ExitStatus::UNKNOWN));
         assert!(asked.child.is_buried());
+    }
+
+    /// In a forked child that can be for ever.
+    #[test]
+    fn to_show_a_process_does_not_wait_for_who_reaps_it() {
+        let process = process();
+        let shown = process.child.while_it_is_reaped(|| format!("{process:?}"));
+        assert!(shown.contains("ended: None"), "{shown}");
+        assert!(format!("{process:?}").contains("ended: Some"));
     }
 }
