@@ -431,6 +431,28 @@ fn a_batch_does_not_swallow_the_error_behind_it() {
     });
 }
 
+/// The new owner never heard of it.
+#[test]
+fn a_connection_with_something_to_tell_does_not_move() {
+    watched("owed", || {
+        let (mut carrier, mut carried) = Pipe::simplex::<Connection<Nothing, String>>().unwrap();
+        let (mut here, mut there) = Pipe::simplex::<String>().unwrap();
+        here.send("first".to_owned()).unwrap();
+        here.send_bytes(&[3, 0xff, 0xff, 0xff]).unwrap();
+        assert_eq!(there.recv_batch(&mut Vec::new(), 9).unwrap(), 1);
+        let unsent = carrier.send(there);
+        assert_eq!(kind_of_send(&unsent), Some(ErrorKind::Misuse));
+        let mut there = unsent.unwrap_err().into_inner();
+        assert_eq!(kind_of_recv(there.recv()), Some(ErrorKind::Codec));
+        here.send("last".to_owned()).unwrap();
+        drop(here);
+        // That there will be no more, the new owner hears as well.
+        assert_eq!(there.recv_batch(&mut Vec::new(), 9).unwrap(), 1);
+        carrier.send(there).unwrap();
+        assert!(carried.recv().unwrap().recv().unwrap_err().is_disconnected());
+    });
+}
+
 /// Each refusal left a letter in the socket, until there was no room for those with a message.
 #[test]
 fn handles_that_found_no_room_do_not_clog_the_pipe() {

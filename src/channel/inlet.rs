@@ -54,9 +54,10 @@ impl<T, C> Inlet<T, C> {
         &self.end
     }
 
-    /// Whether the half can leave now: not in the middle of a message.
+    /// Whether the half can leave now: not in the middle of a message, nor with something to tell
+    /// that only this process knows. That the peer is gone is written in the lane.
     pub(super) fn is_between_messages(&self) -> bool {
-        self.long.state == Stage::None
+        self.long.state == Stage::None && !matches!(self.owed, Some(Cause::Failed(_)))
     }
 
     /// The bytes of the message at hand, where they lie.

@@ -39,7 +39,8 @@ impl<Out, In, C> Connection<Out, In, C> {
     fn pack(&self) -> Result<Ticket> {
         let between = self.inlet.as_ref().is_none_or(Inlet::is_between_messages);
         if !between {
-            let what = "a connection that has received a part of a long message cannot move";
+            let what = "a connection cannot move that has received a part of a long message, or \
+                        has yet to tell of a message that it could not decode";
             return Err(Error::new(ErrorKind::Misuse, what));
         }
         let outlet = self.outlet.as_ref();
