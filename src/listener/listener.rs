@@ -22,8 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// [connect](crate::connect()) and get one end of a pipe.
 ///
 /// What both sides are told to exchange is compared when they connect: the codecs, and the names
-/// and sizes of the types, without the paths that lead to them. Two programs share the types by
-/// sharing a crate or a file; the fields of a type are not compared. The connection is a plain
+/// and sizes of the types, without the paths that lead to them. Of types that serde carries, the
+/// fields are compared as well, see [`Codec::identity`]; of others they are not. Two programs share
+/// the types by sharing a crate or a file. The connection is a plain
 /// [`Connection`]: values and bytes go through shared memory, and handles of any kind may be sent
 /// through it. What names functions of the program stays within one family of processes: a task of
 /// a pool, a call of a hosted object; see [`ManagerClient::connect`](crate::ManagerClient::connect)
