@@ -74,7 +74,7 @@ impl Knock<'_> {
     fn say(&self, packet: &[u8]) -> Result<()> {
         match socket::send(self.socket.as_fd(), &[packet], &[], self.until) {
             // There may be a reason to read.
-            Err(cause) if is_gone(&cause) => Ok(()),
+            Err(cause) if socket::is_gone(&cause) => Ok(()),
             said => said.context(|| self.what()),
         }
     }
@@ -90,7 +90,7 @@ impl Knock<'_> {
     fn hear(&self, wanted: Kind) -> Result<Brought> {
         let mut bytes = [0; PACKET_MAX];
         let packet = match socket::receive(self.socket.as_fd(), &mut bytes, self.until) {
-            Err(cause) if is_gone(&cause) => return Err(self.left()),
+            Err(cause) if socket::is_gone(&cause) => return Err(self.left()),
             packet => packet.context(|| self.what())?,
         };
         if packet.length == 0 && packet.fds.is_empty() {
@@ -117,10 +117,6 @@ impl Knock<'_> {
         let what = format!("{}: the other side left in the middle of the handshake", self.what());
         Error::new(ErrorKind::Disconnected, what)
     }
-}
-
-fn is_gone(cause: &io::Error) -> bool {
-    matches!(cause.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET | libc::ENOTCONN))
 }
 
 #[cold]

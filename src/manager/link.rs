@@ -16,7 +16,6 @@ use crate::error::{Cause, Context, Error, ErrorKind, Result};
 use crate::process::Panic;
 use crate::process::entry::Entry;
 use crate::process::remote::Verdict;
-use crate::process::report::is_gone;
 use crate::process::seal::{self, Sealed};
 use crate::shim::lock;
 use crate::sync::Event;
@@ -211,7 +210,7 @@ impl Link {
         drop(fds);
         match sent {
             Ok(()) => parcel.commit(),
-            Err(cause) if is_gone(&cause) => return Err(gone()),
+            Err(cause) if socket::is_gone(&cause) => return Err(gone()),
             Err(cause) => return Err(cause).context(|| "connect to a manager".to_owned()),
         }
         Ok(ours)

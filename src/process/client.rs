@@ -10,7 +10,6 @@ use std::time::Duration;
 use super::family::{Child, Family};
 use super::hook;
 use super::job::{self, Birth, Hello, MAGIC, MAKE_CHILD, Made, Role};
-use super::report::is_gone;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::shim::lock;
 use crate::sys::clock::Deadline;
@@ -175,7 +174,7 @@ impl Server {
         let deadline = Deadline::NEVER;
         self.record.clear();
         if let Err(cause) = socket::send(server, &[&MAKE_CHILD], &[theirs.as_fd()], deadline) {
-            return Err(if is_gone(&cause) { Refusal::Gone } else { refusal(cause) });
+            return Err(if socket::is_gone(&cause) { Refusal::Gone } else { refusal(cause) });
         }
         // With our copy closed, the socket ends when the child does, or the request is lost; and
         // there is room for the pidfd if this process is at its limit.

@@ -2,7 +2,6 @@
 #![allow(unsafe_code)]
 
 use std::borrow::Cow;
-use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -10,7 +9,7 @@ use super::exit::Panic;
 use super::job::{self, Report};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::clock::Deadline;
-use crate::sys::letter;
+use crate::sys::{letter, socket};
 use crate::transfer::Parcel;
 
 /// A report is sent while nobody need be listening, so it must fit into the socket: about as many
@@ -65,15 +64,10 @@ pub(crate) fn deliver(parcel: Parcel) -> Result<()> {
     drop(fds);
     match sent {
         Ok(()) => parcel.commit(),
-        Err(cause) if is_gone(&cause) => {}
+        Err(cause) if socket::is_gone(&cause) => {}
         Err(cause) => return Err(cause).context(what),
     }
     Ok(())
-}
-
-/// Whether an error of a socket says that the other end is gone.
-pub(crate) fn is_gone(cause: &io::Error) -> bool {
-    matches!(cause.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET | libc::ENOTCONN))
 }
 
 /// Says why the job could not be done.

@@ -253,6 +253,11 @@ pub(crate) fn ready(
     }
 }
 
+/// Whether an error of a socket says that the other end is gone.
+pub(crate) fn is_gone(cause: &io::Error) -> bool {
+    matches!(cause.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET | libc::ENOTCONN))
+}
+
 /// Whether `fd` is readable now, at its end, or broken.
 pub(crate) fn is_readable(fd: impl AsFd) -> io::Result<bool> {
     let now = Deadline::after(std::time::Duration::ZERO);
