@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::kind::Kind;
 use crate::raw::lane::{Lane, Role, Side};
-use crate::raw::wait::{Fence, Terms};
+use crate::raw::wait::{Fence, SUSPECT_EVERY, Terms};
 use crate::segment::{self, Shared};
 use crate::shim::{AtomicU32, Ordering::*};
 use crate::sys::clock::Deadline;
@@ -19,9 +19,6 @@ use crate::transfer::cargo::Moving;
 
 /// No participant: the side is no longer this end's.
 const GONE: u32 = u32::MAX;
-
-/// After so many looks in vain the kernel is asked about the peer, which takes 0.4 us.
-const SUSPECT_EVERY: u32 = 64;
 
 /// No generation, not even that of a fork which has not asked for its own.
 const NEVER: u32 = u32::MAX;

@@ -4,13 +4,10 @@ use crate::error::{Cause, Result};
 use crate::raw::bench::Bench;
 use crate::raw::queue::MARKS;
 use crate::raw::swap::handle::{self, Ends, HandleTable, State};
-use crate::raw::wait::{Terms, Waited};
+use crate::raw::wait::{SUSPECT_EVERY, Terms, Waited};
 use crate::sys::clock::Deadline;
 
 use super::core::{Core, NO_RECEIVERS, NO_SENDERS};
-
-/// After so many looks in vain the kernel is asked about the others, which takes 0.4 us each.
-const SUSPECT_EVERY: u32 = 64;
 
 /// Which of the benches a thread waits on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::thread;
 
 use crate::error::{Error, ErrorKind, LockError};
 use crate::raw::mutex::{Leaving, Legacy, Me, Mutex, Refusal};
+use crate::raw::wait::SUSPECT_EVERY;
 use crate::segment::Segment;
 use crate::sys::clock::Deadline;
 
@@ -28,9 +29,6 @@ pub(crate) fn take(
         }
     }
 }
-
-/// After so many looks in vain the kernel is asked about the others, which takes 0.4 us each.
-const SUSPECT_EVERY: u32 = 64;
 
 thread_local! {
     static VAIN_LOOKS: Cell<u32> = const { Cell::new(0) };
