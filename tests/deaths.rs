@@ -6,7 +6,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{assert_killed, die, wait_until_asleep, watched};
+use common::{assert_killed, die, seed, wait_until_asleep, watched};
 use multiproc::{Connection, Nothing, Pipe, Plain, Process, RecvError, SendError};
 
 fn assert_peer_dead(error: &RecvError) {
@@ -286,8 +286,7 @@ fn count_for_ever<C>(
 #[test]
 fn a_writer_killed_at_random_loses_nothing_that_was_sent() {
     watched("a_writer_killed_at_random", || {
-        let seed = std::process::id();
-        println!("seed {seed}");
+        let seed = seed() as u32;
         for round in 0..60_u32 {
             let pause = Duration::from_micros(u64::from(seed.wrapping_mul(round + 1) % 3000));
             kill_writer_after::<Plain>(pause, Pipe::builder().plain().slots(7).simplex().unwrap());
@@ -358,8 +357,7 @@ fn a_waker_killed_at_random_leaves_nobody_asleep() {
         }
     }
     watched("a_waker_killed_at_random", || {
-        let seed = std::process::id();
-        println!("seed {seed}");
+        let seed = seed() as u32;
         for round in 0..100_u32 {
             let pause = Duration::from_micros(u64::from(seed.wrapping_mul(round + 5) % 4000));
             kill_after(pause, slow, Pipe::builder().plain().slots(7).simplex().unwrap());
@@ -373,8 +371,7 @@ fn a_reader_killed_at_random_never_blocks_the_writer() {
         while inn.recv().is_ok() {}
     }
     watched("a_reader_killed_at_random_never_blocks_the_writer", || {
-        let seed = std::process::id();
-        println!("seed {seed}");
+        let seed = seed() as u32;
         for round in 0..60_u32 {
             let (mut here, there) = Pipe::builder().plain().slots(3).simplex::<u64>().unwrap();
             let process = Process::spawn(reader, there).unwrap();
@@ -406,8 +403,7 @@ fn ping_pong_partners_killed_at_random_leave_a_usable_segment() {
         }
     }
     watched("ping_pong_partners_killed_at_random", || {
-        let seed = std::process::id();
-        println!("seed {seed}");
+        let seed = seed() as u32;
         for round in 0..60_u32 {
             let (mut here, there) = Pipe::builder().plain().slots(1).duplex().unwrap();
             let process = Process::spawn(pong, there).unwrap();

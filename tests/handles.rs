@@ -15,7 +15,7 @@ use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use common::{alone, open_fds, watched};
+use common::{alone, open_fds, seed, watched};
 use multiproc::{
     Codec, CodecError, Connection, ErrorKind, Framed, Nothing, Pipe, Plain, Process, RecvError,
     SendError, Serde,
@@ -693,8 +693,7 @@ fn jugglers_killed_at_random_leave_nothing() {
         Process::spawn(drop::<u8>, 1).unwrap().join().unwrap();
         let room = room();
         let fds = open_fds();
-        let seed = std::process::id();
-        println!("seed {seed}");
+        let seed = seed() as u32;
         for round in 0..100_u32 {
             let (mut here, there) = Pipe::duplex::<Ball, Ball>().unwrap();
             let process = Process::spawn(juggle, there).unwrap();

@@ -380,7 +380,6 @@ fn packets_that_are_cut_changed_or_invented_are_refused() {
         assert!(refuse(&[&proof]).contains("does not speak"));
         assert!(refuse(&[b"GET / HTTP/1.1\r\n\r\n"]).contains("does not speak"));
         let mut state = seed();
-        println!("MULTIPROC_SEED={state}");
         for _ in 0..300 {
             let noise: Vec<u8> =
                 (0..=next(&mut state) % 400).map(|_| next(&mut state) as u8).collect();

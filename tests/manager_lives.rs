@@ -351,7 +351,6 @@ struct Load {
 #[test]
 fn a_storm_of_proxies_leaves_no_object() {
     let first = seed();
-    println!("MULTIPROC_SEED={first}");
     watched("a_storm_of_proxies", || {
         let house = House::new();
         for round in 0..5 * storms() as u64 {

@@ -151,7 +151,6 @@ fn a_soak_of_tasks_and_deaths_answers_every_task_once() {
     let count = tasks_of_soak();
     let _watchdog = (count <= 20_000 * common::storms()).then(|| common::watchdog("pool_load"));
     let seed = common::seed();
-    println!("MULTIPROC_SEED={seed}");
     let builder = Pool::builder().workers(3).restarts(usize::MAX, Duration::from_secs(1));
     let pool = builder.build().unwrap();
     let answers: Answers = Arc::new((0..count).map(|_| AtomicU8::new(0)).collect());

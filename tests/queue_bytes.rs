@@ -99,7 +99,6 @@ fn storm(seed: u64) {
 fn bits_that_flip_under_busy_queues_harm_nobody() {
     watched("bits_that_flip", || {
         let mut state = seed();
-        println!("seed {state}");
         for _ in 0..100 * storms() {
             let seed = next(&mut state);
             let mut process = Process::spawn(storm, seed).unwrap();

@@ -685,7 +685,6 @@ fn storm_among_orphans<L: Load>(weather: Weather, random: &mut u64) {
 fn storms_among_orphans() {
     let _watchdog = watchdog("storms_among_orphans");
     let mut random = seed();
-    println!("seed {random}");
     for round in 0..8 * storms() {
         let capacity = [Some(1), Some(3), Some(64), None][round % 4];
         let redelivers = round % 8 >= 4;

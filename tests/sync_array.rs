@@ -507,7 +507,6 @@ fn no_storm_leaves_a_part_behind() {
     }
     watched("no_storm_leaves_a_part_behind", || {
         let mut dice = seed();
-        println!("seed {dice}");
         let array = Array::new(64, 0u64).unwrap();
         let sum = || array.lock().or_else(LockError::recover).unwrap().iter().sum::<u64>();
         for _ in 0..10 * storms() {

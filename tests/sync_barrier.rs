@@ -408,7 +408,6 @@ fn passes((barrier, acts): (Barrier, bool)) -> u32 {
 fn survivors_agree_about_every_round() {
     watched("survivors_agree_about_every_round", || {
         let (mut dice, mut broken) = (seed(), 0);
-        println!("MULTIPROC_SEED={dice}");
         for round in 0..24 * storms() {
             let barrier = Barrier::new(4).unwrap();
             let argument = (barrier.clone(), round % 2 == 0);

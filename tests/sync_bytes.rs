@@ -103,7 +103,6 @@ fn storm((seed, time): (u64, Duration)) {
 fn bits_that_flip_under_two_processes_harm_neither() {
     watched("bits_that_flip_under_two_processes", || {
         let mut state = seed();
-        println!("seed {state}");
         for _ in 0..40 * storms() {
             let seed = next(&mut state);
             let mut process = Process::spawn(storm, (seed, Duration::from_millis(40))).unwrap();

@@ -472,7 +472,6 @@ fn a_notifier_killed_at_random_leaves_nobody_asleep() {
     }
     watched("a_notifier_killed_at_random_leaves_nobody_asleep", || {
         let mut random = seed();
-        println!("seed {random}");
         let (lock, condition) = (Lock::new().unwrap(), Condition::new().unwrap());
         let is_over = AtomicBool::new(false);
         let sleep = || {
@@ -514,7 +513,6 @@ fn waiters_killed_at_random_leave_no_job_undone() {
     }
     watched("waiters_killed_at_random_leave_no_job_undone", || {
         let mut random = seed();
-        println!("seed {random}");
         let (lock, condition) = (Lock::new().unwrap(), Condition::new().unwrap());
         let mut jobs = Queue::bounded(8).unwrap();
         let shop = (lock.clone(), condition.clone(), jobs.clone());

@@ -414,7 +414,6 @@ impl Drop for Over {
 /// Two gangs at one lock, and the account of what they did.
 fn storm(led: impl FnOnce(Order, Order)) {
     let seed = seed();
-    println!("seed {seed}");
     let (lock, ledger) = (Lock::new().unwrap(), Ledger::<Board>::new());
     let board = ledger.board;
     board.accounts[0].store(WEALTH, Relaxed);

@@ -646,7 +646,6 @@ fn visit((lock, duty): (RwLock, Duty)) {
 fn a_storm_shows_nobody_half_of_a_write() {
     let _watchdog = watchdog("a_storm_shows_nobody_half_of_a_write");
     let mut random = seed();
-    println!("seed {random}");
     let ledger = Ledger::<Board>::new();
     let (board, address) = (ledger.board, ledger.address());
     let lock = RwLock::new().unwrap();

@@ -529,7 +529,6 @@ fn visit((semaphore, duty): (Semaphore, Duty)) {
 fn a_storm_conserves_the_permits() {
     let _watchdog = watchdog("a_storm_conserves_the_permits");
     let mut random = seed();
-    println!("seed {random}");
     let ledger = Ledger::<Board>::new();
     let (board, address) = (ledger.board, ledger.address());
     let semaphore = Semaphore::bounded(PERMITS as u32).unwrap();

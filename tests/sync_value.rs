@@ -312,7 +312,6 @@ fn no_storm_tears_a_value() {
     }
     watched("no_storm_tears_a_value", || {
         let mut dice = seed();
-        println!("seed {dice}");
         let value = Value::new([0; 1000]).unwrap();
         for _ in 0..20 * storms() {
             let process = Process::spawn(counts, value.clone()).unwrap();

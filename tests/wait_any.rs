@@ -579,7 +579,6 @@ fn nobody_sleeps_beside_a_message() {
         let (mut sent, mut stalls) = (0, 0);
         let end = Instant::now() + Duration::from_secs(3) * storms() as u32;
         let mut state = common::seed();
-        println!("seed {state}");
         while Instant::now() < end {
             let heap = if common::next(&mut state).is_multiple_of(4) { 50 } else { 1 };
             let start = Instant::now();

@@ -8,6 +8,7 @@ pub mod tour;
 pub mod ledger;
 
 use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{BufRead, BufReader};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -131,10 +132,14 @@ pub fn storms() -> usize {
     std::env::var("MULTIPROC_STORMS").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
 }
 
-/// What random tests begin with: `MULTIPROC_SEED`, which repeats one, or something new.
+/// What random tests begin with, and print: `MULTIPROC_SEED`, which repeats one, or something new,
+/// of 32 bits.
 pub fn seed() -> u64 {
     let seed = std::env::var("MULTIPROC_SEED").ok().and_then(|seed| seed.parse().ok());
-    seed.unwrap_or_else(|| std::process::id().into())
+    // Not the process id: it is the same whenever a container is started.
+    let seed = seed.unwrap_or_else(|| RandomState::new().hash_one(0) >> 32);
+    println!("MULTIPROC_SEED={seed}");
+    seed
 }
 
 /// Numbers from a seed, the same every time.

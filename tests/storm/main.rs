@@ -365,7 +365,6 @@ fn check(scene: &Scene) {
 fn a_storm_over_everything() {
     let _watchdog = watchdog("a_storm_over_everything");
     let seed = seed();
-    println!("seed {seed}");
     let mut scene = Scene::new(seed);
     (0..PLACES).for_each(|place| scene.hire(place));
     scene.submit(20);
