@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::sync::Mutex;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::{alone, ends_within, next, pidfd, seed, storms, until, watched};
 use multiproc::{
@@ -224,7 +224,6 @@ fn readers_that_meet_make_no_circle() {
 fn circles_of_readers_and_writers_end() {
     watched("circles_of_readers_and_writers", || {
         let first = seed();
-        println!("MULTIPROC_SEED={first}");
         let (manager, mut dice) = (Manager::start().unwrap(), first);
         let mut ends_of = [0_usize; 2];
         for length in [2, 3, 4] {
@@ -601,7 +600,6 @@ fn a_shutdown_drops_what_there_is() {
             let gone = Value::new(0_u64).unwrap();
             let host = |way| manager.host_with(parting, (way, gone.clone())).unwrap();
             let objects: Vec<_> = ways.iter().map(|way| host(*way)).collect();
-            let start = Instant::now();
             if is_explicit {
                 let is_killed = ways.contains(&Ending::Hang);
                 let error = manager.shutdown().err().map(|error| error.kind());
@@ -610,7 +608,6 @@ fn a_shutdown_drops_what_there_is() {
                 drop(manager);
             }
             assert!(ends_within(end.as_fd(), Duration::ZERO), "it is over when this returns");
-            assert!(start.elapsed() < Duration::from_secs(30));
             assert_eq!(gone.get().unwrap(), 3);
             drop(objects);
         }
