@@ -91,10 +91,9 @@ fn one_that_is_killed_at_any_moment_of_connecting_is_in_nobody_s_way() {
         honest("warm");
         let before = first.open_fds();
         let mut state = seed();
-        println!("MULTIPROC_SEED={state}");
         for _ in 0..60 * common::storms() {
             let mut second = start(&programs.second, &["greet", path, "killed"]);
-            // The work of the test: a moment between the start of a program and its end.
+            // The sleep is the work: a moment between the start of a program and its end.
             std::thread::sleep(Duration::from_micros(next(&mut state) % 4000));
             second.kill();
             second.wait();
@@ -110,13 +109,12 @@ fn one_that_is_killed_at_any_moment_of_connecting_is_in_nobody_s_way() {
 fn a_listener_that_is_killed_at_any_moment_is_an_error_for_the_other() {
     strangers("a_listener_that_is_killed_at_any_moment_is_an_error", |programs, path| {
         let mut state = seed();
-        println!("MULTIPROC_SEED={state}");
         let mut failed = 0;
         for _ in 0..40 * common::storms() {
             // Each takes over what the one before left.
             let mut first = listening(programs, &["serve", path]);
             let mut second = start(&programs.second, &["greet", path, "hello"]);
-            // The work of the test: a moment in which it connects.
+            // The sleep is the work: a moment in which it connects.
             std::thread::sleep(Duration::from_micros(next(&mut state) % 4000));
             first.kill();
             let was_heard = second.line() == "heard";

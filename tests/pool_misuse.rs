@@ -60,7 +60,7 @@ fn who_waits_for_room_hears_why_the_pool_ended() {
                 let map = scope.spawn(|| pool.map(square, 0..9).unwrap_err());
                 let apply = scope.spawn(|| pool.apply(square, 1).unwrap_err());
                 let submit = scope.spawn(|| pool.submit(square, 1).unwrap_err());
-                // Time for the work to get stuck; earlier must do as well.
+                // Time for them to get stuck; earlier must do as well.
                 thread::sleep(Duration::from_millis(50));
                 if is_interrupted {
                     pool.interrupt()

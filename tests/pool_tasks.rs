@@ -6,7 +6,7 @@ mod common;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use multiproc::{Event, Pool, Task, TaskError, Value, wait_all};
 
@@ -148,7 +148,7 @@ fn a_task_cancelled_while_it_is_sent_harms_nobody() {
         }
         let task = pool.submit(length, vec![7; 64 << 20]).unwrap();
         common::until(|| pool.stats().running == 1);
-        // Time for the work to get stuck half way into the pipe; earlier must do as well.
+        // Time for it to get stuck half way into the pipe; earlier must do as well.
         thread::sleep(Duration::from_millis(500));
         assert!(task.cancel());
         assert_eq!(pool.apply(square, 3).unwrap(), 9);
@@ -161,9 +161,9 @@ fn a_worker_is_not_at_work_after_a_task_that_was_not_sent() {
     common::watched("pool_tasks", || {
         let pool = Pool::new(1).unwrap();
         pool.apply(take_it, PanicsInSerialize).unwrap_err();
-        let before = pool.stats().busy[0];
-        // Who were at work would be seen to be so.
-        thread::sleep(Duration::from_millis(100));
+        let (before, then) = (pool.stats().busy[0], Instant::now());
+        // Who were at work would have been so for longer now.
+        common::until(|| Instant::now() > then);
         assert_eq!(pool.stats().busy[0], before);
     });
 }
@@ -177,7 +177,7 @@ fn a_running_task_with_others_behind_it_can_be_cancelled() {
         }
         let stuck = pool.submit(for_ever, ()).unwrap();
         let rest: Vec<_> = (0..5).map(|n| pool.submit(square, n).unwrap()).collect();
-        // Time for the work to be given ahead, and to be taken back.
+        // Time for orders to be given ahead, and to be taken back; earlier must do as well.
         thread::sleep(Duration::from_millis(200));
         println!("{:?}", pool.stats());
         assert!(stuck.cancel());
@@ -250,7 +250,7 @@ fn what_is_taken_back_is_done_once() {
             let counted: Vec<_> =
                 (0..50).map(|_| pool.submit(count_up, calls.clone()).unwrap()).collect();
             fast.into_iter().for_each(|task| _ = task.get().unwrap());
-            // Time for the work to be given ahead, and to be taken back.
+            // Time for orders to be given ahead, and to be taken back; earlier must do as well.
             thread::sleep(Duration::from_millis(20));
             event.set().unwrap();
             long.get().unwrap();

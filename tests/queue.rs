@@ -61,7 +61,7 @@ fn q1_a_writer_writes_a_reader_reads_until_it_is_terminated() {
         for (number, letter) in ('A'..='C').enumerate() {
             log.send(format!("Put {letter}")).unwrap();
             letters.send(letter).unwrap();
-            // The pause is the work of this program.
+            // The sleep is the work of this program.
             thread::sleep(SOON * (u32::from(std::process::id() as u8) % 3 + number as u32));
         }
     }

@@ -453,7 +453,7 @@ fn buy((office, lock): (PathBuf, Option<Lock>)) -> bool {
     let _guard = lock.as_ref().map(|lock| lock.lock().unwrap());
     let left = tickets(&office);
     if left > 0 {
-        // The pause is the work.
+        // The sleep is the work.
         thread::sleep(Duration::from_millis(100));
         fs::write(office, json!({ "left": left - 1 }).to_string()).unwrap();
     }

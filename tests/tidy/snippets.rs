@@ -165,7 +165,11 @@ fn sleeps_that_are_not_the_work_are_found() {
     assert_eq!(check("tests/it/a.rs", "thread::sleep(A);\n"), [1]);
     assert_eq!(check("tests/it/a.rs", "\nuse std::thread::sleep;\n"), [2]);
     assert_eq!(check("tests/it/a.rs", "thread::sleep(A); // The sleep is the work.\n"), [0; 0]);
-    assert_eq!(check("tests/it/a.rs", "// Its work: to sleep.\nthread::sleep(A);\n"), [0; 0]);
+    assert_eq!(
+        check("tests/it/a.rs", "// Late; earlier must do as well.\nthread::sleep(A);\n"),
+        [0; 0]
+    );
+    assert_eq!(check("tests/it/a.rs", "// Time for the work to begin.\nthread::sleep(A);\n"), [2]);
     assert_eq!(check("src/pool/a.rs", "fn f() { std::thread::sleep(A); }\n"), [0; 0]);
     let inner = "fn f() {}\n#[cfg(test)]\nmod tests {\n    fn g() { std::thread::sleep(A); }\n}\n";
     assert_eq!(check("src/pool/a.rs", inner), [4]);
