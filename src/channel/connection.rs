@@ -428,6 +428,16 @@ impl<Out, In, C: Codec<In>> Connection<Out, In, C> {
     }
 }
 
+impl<'a, Out, In, C: Codec<In>> IntoIterator for &'a mut Connection<Out, In, C> {
+    type Item = In;
+    type IntoIter = Iter<'a, Out, In, C>;
+
+    /// As [`iter`](Connection::iter).
+    fn into_iter(self) -> Iter<'a, Out, In, C> {
+        self.iter()
+    }
+}
+
 /// The messages of a connection, one after the other. Made by [`Connection::iter`].
 ///
 /// # Examples
@@ -444,6 +454,7 @@ impl<Out, In, C: Codec<In>> Connection<Out, In, C> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
+#[must_use = "nothing is received before `next`"]
 pub struct Iter<'a, Out, In, C> {
     connection: &'a mut Connection<Out, In, C>,
     codec: PhantomData<C>,
