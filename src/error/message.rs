@@ -139,6 +139,7 @@ impl<T> SendError<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
+    #[doc(alias = "Full")]
     pub fn is_full(&self) -> bool {
         matches!(self.cause, Cause::WouldBlock)
     }
@@ -241,6 +242,7 @@ impl RecvError {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
+    #[doc(alias = "Empty")]
     pub fn is_empty(&self) -> bool {
         matches!(self.cause, Cause::WouldBlock)
     }

@@ -182,6 +182,7 @@ impl ManagerClient {
     /// assert_eq!(error.kind(), ErrorKind::Timeout);
     /// # Ok::<(), multiproc::Error>(())
     /// ```
+    #[must_use = "it is the new client that gives up"]
     pub fn with_timeout(&self, timeout: Duration) -> Self {
         Self { timeout: Some(timeout), ..self.clone() }
     }

@@ -269,6 +269,7 @@ where
     /// assert_eq!((counts.get("cat")?, counts.len()?), (Some(2), 2));
     /// # Ok::<(), multiproc::Error>(())
     /// ```
+    #[doc(alias = "update")]
     pub fn extend(&self, items: impl IntoIterator<Item = (K, V)>) -> Result<()> {
         let items: Vec<(K, V)> = items.into_iter().collect();
         self.call(|map, items: Vec<(K, V)>| map.extend(items), items)

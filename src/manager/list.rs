@@ -148,6 +148,7 @@ impl<T: Carried + Sync> Proxy<Vec<T>> {
     /// # Ok::<(), multiproc::Error>(())
     /// ```
     #[doc(alias = "__delitem__")]
+    #[doc(alias = "pop")]
     pub fn remove(&self, index: usize) -> Result<T> {
         let remove = |list: &mut Vec<T>, index| {
             within(list, index)?;

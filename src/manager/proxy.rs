@@ -92,6 +92,7 @@ impl<T> Proxy<T> {
     /// assert_eq!(error.kind(), multiproc::ErrorKind::Timeout);
     /// # Ok::<(), multiproc::Error>(())
     /// ```
+    #[must_use = "it is the new proxy that gives up"]
     pub fn with_timeout(&self, timeout: Duration) -> Self {
         Self::new(self.reference.with_timeout(timeout))
     }
