@@ -254,6 +254,56 @@ fn bytes_are_written_and_read_in_place() {
 }
 
 #[test]
+fn room_in_place_and_a_look_are_waited_for_as_long_as_one_likes() {
+    let (mut here, mut there) = Pipe::builder().capacity(256).duplex::<(), ()>().unwrap();
+    assert!(there.peek_timeout(SOON).unwrap_err().is_timeout());
+    drop(here.try_reserve(100).unwrap());
+    here.try_reserve(120).unwrap().commit(100).unwrap();
+    here.reserve_timeout(100, SOON).unwrap().commit(100).unwrap();
+    assert!(here.try_reserve(100).unwrap_err().is_full());
+    assert!(here.reserve_timeout(100, SOON).unwrap_err().is_timeout());
+    for _ in 0..2 {
+        assert_eq!(there.peek_timeout(Duration::ZERO).unwrap().len(), 100);
+        there.try_peek().unwrap().consume().unwrap();
+    }
+    let never = here.try_reserve(300).unwrap_err();
+    assert!(never.error().is_some() && !never.is_full(), "{never}");
+    drop(there);
+    assert!(here.try_reserve(1).unwrap_err().is_disconnected());
+}
+
+/// A message that does not come to its end in time is not lost: what came is put together.
+#[test]
+fn a_buffer_is_filled_within_a_time() {
+    let (mut here, mut there) = Pipe::builder().capacity(4096).duplex::<(), ()>().unwrap();
+    let mut buffer = vec![0; 20_000];
+    assert!(there.try_recv_bytes_into(&mut buffer).unwrap_err().is_empty());
+    assert!(there.recv_bytes_into_timeout(&mut buffer, SOON).unwrap_err().is_timeout());
+    let writer = thread::spawn(move || {
+        here.send_bytes(&[7; 20_000]).unwrap();
+        here
+    });
+    let mut looks = 0;
+    let received = loop {
+        match there.try_recv_bytes_into(&mut buffer) {
+            Ok(received) => break received,
+            Err(error) => assert!(error.is_empty(), "{error}"),
+        }
+        looks += 1;
+    };
+    println!("{looks} looks at a message that was coming");
+    assert!(received == 20_000 && buffer.iter().all(|byte| *byte == 7));
+    let mut here = writer.join().unwrap();
+    here.send_bytes(b"hello").unwrap();
+    let short = there.recv_bytes_into_timeout(&mut buffer[..4], SOON).unwrap_err();
+    assert_eq!(short.error().map(multiproc::Error::kind), Some(ErrorKind::Limit));
+    assert_eq!(there.recv_bytes_into_timeout(&mut buffer, SOON).unwrap(), 5);
+    assert_eq!(buffer[..5], *b"hello");
+    drop(here);
+    assert!(there.try_recv_bytes_into(&mut buffer).unwrap_err().is_disconnected());
+}
+
+#[test]
 fn a_short_buffer_leaves_the_message() {
     for size in [100, 100_000] {
         let (mut here, mut there) = Pipe::builder().capacity(4096).duplex::<(), ()>().unwrap();

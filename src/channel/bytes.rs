@@ -106,10 +106,60 @@ impl<Out, In, C: Codec<Out> + Framed> Connection<Out, In, C> {
     /// # Errors
     /// If the other end is gone, or `length` is more than half of the pipe's capacity.
     pub fn reserve(&mut self, length: usize) -> Result<Reserved<'_, Out, C>, SendError<()>> {
+        self.reserve_until(length, Some(Deadline::NEVER))
+    }
+
+    /// As [`reserve`](Self::reserve), if there is room now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multiproc::Pipe;
+    /// let (mut here, _there) = Pipe::builder().capacity(256).duplex::<(), ()>()?;
+    /// here.try_reserve(100)?.commit(100)?;
+    /// here.try_reserve(100)?.commit(100)?;
+    /// assert!(here.try_reserve(100).unwrap_err().is_full());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`reserve`](Self::reserve); [`is_full`](SendError::is_full) if there is no room.
+    pub fn try_reserve(&mut self, length: usize) -> Result<Reserved<'_, Out, C>, SendError<()>> {
+        self.reserve_until(length, None)
+    }
+
+    /// As [`reserve`](Self::reserve), waiting at most `timeout` for room.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multiproc::Pipe;
+    /// # use std::time::Duration;
+    /// let (mut here, mut there) = Pipe::duplex::<(), ()>()?;
+    /// here.reserve_timeout(100, Duration::from_secs(1))?.commit(0)?;
+    /// assert_eq!(there.recv_bytes()?, []);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`reserve`](Self::reserve); [`is_timeout`](SendError::is_timeout) if there was no room.
+    pub fn reserve_timeout(
+        &mut self,
+        length: usize,
+        timeout: Duration,
+    ) -> Result<Reserved<'_, Out, C>, SendError<()>> {
+        self.reserve_until(length, Some(Deadline::after(timeout)))
+    }
+
+    fn reserve_until(
+        &mut self,
+        length: usize,
+        until: Option<Deadline>,
+    ) -> Result<Reserved<'_, Out, C>, SendError<()>> {
         let Some(outlet) = &mut self.outlet else {
             return Err(SendError::new(Way::Pipe, (), one_way("send")));
         };
-        match outlet.draft(length, Some(Deadline::NEVER)) {
+        match outlet.draft(length, until) {
             Ok(draft) => Ok(Reserved { outlet, draft }),
             Err(cause) => Err(SendError::new(Way::Pipe, (), cause)),
         }
@@ -289,16 +339,52 @@ impl<Out, In, C: Codec<In> + Framed> Connection<Out, In, C> {
     /// must be, and the message stays in the pipe.
     #[doc(alias = "BufferTooShort")]
     pub fn recv_bytes_into(&mut self, buffer: &mut [u8]) -> Result<usize, RecvError> {
-        let Some(inlet) = &mut self.inlet else {
-            return Err(RecvError::new(Way::Pipe, one_way("receive")));
-        };
-        let length =
-            inlet.receive_into(buffer).map_err(|cause| RecvError::new(Way::Pipe, cause))?;
-        if length <= buffer.len() {
-            return Ok(length);
-        }
-        let what = format!("a message of {length} bytes for a buffer of {}", buffer.len());
-        Err(RecvError::new(Way::Pipe, Error::new(ErrorKind::Limit, what).into()))
+        self.recv_bytes_into_by(buffer, Inlet::receive_into)
+    }
+
+    /// As [`recv_bytes_into`](Self::recv_bytes_into), if there is a message now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multiproc::Pipe;
+    /// let (mut here, mut there) = Pipe::duplex::<(), ()>()?;
+    /// let mut buffer = [0; 5];
+    /// assert!(there.try_recv_bytes_into(&mut buffer).unwrap_err().is_empty());
+    /// here.send_bytes(b"hello")?;
+    /// assert_eq!(there.try_recv_bytes_into(&mut buffer)?, 5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`recv_bytes_into`](Self::recv_bytes_into); [`is_empty`](RecvError::is_empty) if not.
+    pub fn try_recv_bytes_into(&mut self, buffer: &mut [u8]) -> Result<usize, RecvError> {
+        self.recv_bytes_into_by(buffer, |inlet, buffer| inlet.copy_into(buffer, None))
+    }
+
+    /// As [`recv_bytes_into`](Self::recv_bytes_into), waiting at most `timeout` for a message.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multiproc::Pipe;
+    /// # use std::time::Duration;
+    /// let (mut here, mut there) = Pipe::duplex::<(), ()>()?;
+    /// here.send_bytes(b"hello")?;
+    /// let mut buffer = [0; 100];
+    /// assert_eq!(there.recv_bytes_into_timeout(&mut buffer, Duration::from_secs(1))?, 5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`recv_bytes_into`](Self::recv_bytes_into); [`is_timeout`](RecvError::is_timeout) if not.
+    pub fn recv_bytes_into_timeout(
+        &mut self,
+        buffer: &mut [u8],
+        timeout: Duration,
+    ) -> Result<usize, RecvError> {
+        let until = Some(Deadline::after(timeout));
+        self.recv_bytes_into_by(buffer, |inlet, buffer| inlet.copy_into(buffer, until))
     }
 
     /// Looks at the next message where it lies, waiting until there is one. It stays in the pipe
@@ -348,6 +434,25 @@ impl<Out, In, C: Codec<In> + Framed> Connection<Out, In, C> {
         self.peek_until(None)
     }
 
+    /// Looks at the next message where it lies, waiting at most `timeout` for one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use multiproc::Pipe;
+    /// # use std::time::Duration;
+    /// let (mut here, mut there) = Pipe::duplex::<(), ()>()?;
+    /// here.send_bytes(b"hello")?;
+    /// assert_eq!(&*there.peek_timeout(Duration::from_secs(1))?, b"hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`peek`](Self::peek); [`is_timeout`](RecvError::is_timeout) if none came.
+    pub fn peek_timeout(&mut self, timeout: Duration) -> Result<Message<'_, In, C>, RecvError> {
+        self.peek_until(Some(Deadline::after(timeout)))
+    }
+
     #[inline]
     fn peek_until(&mut self, until: Option<Deadline>) -> Result<Message<'_, In, C>, RecvError> {
         let Some(inlet) = &mut self.inlet else {
@@ -357,6 +462,22 @@ impl<Out, In, C: Codec<In> + Framed> Connection<Out, In, C> {
         // Where the payload ends is said in shared memory, so it is asked once.
         let length = inlet.bytes(frame, flags).len();
         Ok(Message { inlet, frame, flags, length })
+    }
+
+    fn recv_bytes_into_by(
+        &mut self,
+        buffer: &mut [u8],
+        receive: impl FnOnce(&mut Inlet<In, C>, &mut [u8]) -> Result<usize, Cause>,
+    ) -> Result<usize, RecvError> {
+        let Some(inlet) = &mut self.inlet else {
+            return Err(RecvError::new(Way::Pipe, one_way("receive")));
+        };
+        let length = receive(inlet, buffer).map_err(|cause| RecvError::new(Way::Pipe, cause))?;
+        if length <= buffer.len() {
+            return Ok(length);
+        }
+        let what = format!("a message of {length} bytes for a buffer of {}", buffer.len());
+        Err(RecvError::new(Way::Pipe, Error::new(ErrorKind::Limit, what).into()))
     }
 
     fn recv_bytes_until(&mut self, until: Option<Deadline>) -> Result<Vec<u8>, RecvError> {

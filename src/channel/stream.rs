@@ -35,6 +35,16 @@ impl<T, C: Codec<T>> Inlet<T, C> {
                 _ => break,
             }
         }
+        self.copy_into(buffer, deadline)
+    }
+
+    /// As [`receive_into`](Self::receive_into), of a message that is put together first: so nothing
+    /// of it is lost if the deadline passes in the middle.
+    pub(super) fn copy_into(
+        &mut self,
+        buffer: &mut [u8],
+        deadline: Option<Deadline>,
+    ) -> Result<usize, Cause> {
         let (frame, flags) = self.peek(deadline)?;
         let message = self.bytes(frame, flags);
         let length = message.len();
