@@ -880,6 +880,50 @@ fn a_message_is_built_and_read_in_place() {
 }
 
 #[test]
+fn bytes_and_slots_are_waited_for_as_long_as_one_likes() {
+    let mut queue = bounded::<()>(2);
+    assert!(queue.try_recv_bytes().unwrap_err().is_empty());
+    assert!(queue.recv_bytes_timeout(SOON).unwrap_err().is_timeout());
+    queue.try_send_bytes(b"one").unwrap();
+    queue.try_reserve(3).unwrap().try_send().unwrap();
+    assert!(queue.try_send_bytes(b"no").unwrap_err().is_full());
+    assert!(queue.send_bytes_timeout(b"no", SOON).unwrap_err().is_timeout());
+    // There is room for it, but not in the queue.
+    assert!(queue.reserve_timeout(5, SOON).unwrap().try_send().unwrap_err().is_full());
+    assert!(queue.reserve(5).unwrap().send_timeout(SOON).unwrap_err().is_timeout());
+    assert_eq!(queue.recv_bytes().unwrap(), b"one");
+    queue.send_bytes_timeout(b"two", SOON).unwrap();
+    assert_eq!(queue.try_recv_bytes().unwrap().len(), 3);
+    assert_eq!(queue.recv_bytes_timeout(SOON).unwrap(), b"two");
+    queue.close();
+    assert!(queue.try_reserve(1).unwrap_err().is_disconnected());
+    assert!(queue.try_send_bytes(b"x").unwrap_err().is_disconnected());
+    assert!(queue.recv_bytes().unwrap_err().is_disconnected());
+}
+
+/// A long message takes memory beside the ring, of which there may be none.
+#[test]
+fn memory_for_a_slot_is_waited_for_as_long_as_one_likes() {
+    const LONG: usize = 600 << 10;
+    let mut queue = Queue::builder().memory(1 << 20).bounded::<()>(8).unwrap();
+    queue.send_bytes(&vec![1; LONG]).unwrap();
+    assert!(queue.try_reserve(LONG).unwrap_err().is_full());
+    assert!(queue.reserve_timeout(LONG, SOON).unwrap_err().is_timeout());
+    assert!(queue.try_send_bytes(&vec![2; LONG]).unwrap_err().is_full());
+    assert_eq!(queue.recv_bytes().unwrap(), vec![1; LONG]);
+    queue.try_reserve(LONG).unwrap().try_send().unwrap();
+    assert_eq!(queue.recv_bytes().unwrap().len(), LONG);
+    let builder = Queue::builder().memory(1 << 20).codec::<Plain>();
+    let mut queue = builder.bounded::<[u8; LONG]>(8).unwrap();
+    queue.try_slot().unwrap().send().unwrap();
+    assert!(queue.try_slot().unwrap_err().is_full());
+    assert!(queue.slot_timeout(SOON).unwrap_err().is_timeout());
+    drop(queue.recv_guard().unwrap());
+    queue.slot_timeout(SOON).unwrap().try_send().unwrap();
+    assert_eq!(queue.len(), 1);
+}
+
+#[test]
 fn a_slot_that_is_sent_too_late_is_not_sent() {
     let mut queue = bounded::<()>(2);
     let other = queue.clone();

@@ -11,6 +11,7 @@
 //! | `port` | a handle and the ring it stands at |
 //! | `track` | the ring: swap rings, or a wide one |
 //! | `sending`, `receiving` | the way in, the way out |
+//! | `bytes` | messages as bytes, copied |
 //! | `guard` | messages built and read in place |
 //! | `body` | payload where it lies |
 //! | `spill` | messages too long for their block |
@@ -22,6 +23,7 @@
 
 mod body;
 mod builder;
+mod bytes;
 mod core;
 mod ends;
 mod guard;

@@ -31,6 +31,14 @@ impl<T, C: Codec<T>> Port<T, C> {
         value
     }
 
+    /// Receives one message as it lies there.
+    pub(super) fn receive_bytes(&mut self, deadline: Option<Deadline>) -> Result<Vec<u8>, Cause> {
+        self.hold(deadline)?;
+        let copied = self.body().map(|body| body.bytes().to_vec());
+        self.release();
+        copied
+    }
+
     /// The plain message that is held, which is let go of.
     #[inline]
     fn take_plain(&mut self) -> Result<T, Cause> {
