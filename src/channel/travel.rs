@@ -85,7 +85,8 @@ impl<Out, In, C> Serialize for Connection<Out, In, C> {
     /// Moves the connection into the parcel that is being packed.
     ///
     /// # Errors
-    /// Outside the arguments and results of processes and the messages of connections.
+    /// Outside the arguments and results of processes, of tasks and of calls of managers, and the
+    /// messages of connections.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let failed = |error| cargo::not_packed(error, serde::ser::Error::custom);
         let ticket = self.pack().map_err(failed)?;
@@ -116,7 +117,8 @@ impl<'de, Out, In, C> Deserialize<'de> for Connection<Out, In, C> {
     /// Takes the connection out of the parcel that is being unpacked.
     ///
     /// # Errors
-    /// Outside the arguments and results of processes and the messages of connections.
+    /// Outside the arguments and results of processes, of tasks and of calls of managers, and the
+    /// messages of connections.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let ticket = Ticket::deserialize(deserializer)?;
         let failed = |error| cargo::not_unpacked(error, serde::de::Error::custom);

@@ -464,7 +464,8 @@ impl Serialize for ManagerClient {
     /// Puts the client into the parcel that is being packed.
     ///
     /// # Errors
-    /// Outside the arguments and results of processes and the messages of connections.
+    /// Outside the arguments and results of processes, of tasks and of calls of managers, and the
+    /// messages of connections.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         (self.link.address(), self.timeout).serialize(serializer)
     }
@@ -474,7 +475,8 @@ impl<'de> Deserialize<'de> for ManagerClient {
     /// Takes the client out of the parcel that is being unpacked.
     ///
     /// # Errors
-    /// Outside the arguments and results of processes and the messages of connections.
+    /// Outside the arguments and results of processes, of tasks and of calls of managers, and the
+    /// messages of connections.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (Found(link), timeout) = <(Found, Option<Duration>)>::deserialize(deserializer)?;
         Ok(Self { link, timeout })

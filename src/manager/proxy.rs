@@ -241,7 +241,8 @@ impl<T> Serialize for Proxy<T> {
     /// Puts a handle of the object into the parcel that is being packed.
     ///
     /// # Errors
-    /// Outside the arguments and results of processes and the messages of connections.
+    /// Outside the arguments and results of processes, of tasks and of calls of managers, and the
+    /// messages of connections.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.reference.pack::<T, S>(serializer)
     }
@@ -251,7 +252,8 @@ impl<'de, T> Deserialize<'de> for Proxy<T> {
     /// Takes the handle out of the parcel that is being unpacked.
     ///
     /// # Errors
-    /// Outside the arguments and results of processes and the messages of connections.
+    /// Outside the arguments and results of processes, of tasks and of calls of managers, and the
+    /// messages of connections.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Reference::unpack::<T, D>(deserializer).map(Self::new)
     }

@@ -319,6 +319,10 @@ impl<T, C: Codec<T>, E: CanSend> Queue<T, C, E> {
 impl<T, C: Codec<T>, E: CanReceive> Queue<T, C, E> {
     /// Receives the oldest message, waiting until there is one.
     ///
+    /// A handle with both ends is itself one that can send. So whoever receives by a `Queue` hears
+    /// the end only when the queue is [closed](Self::close); by a [`Receiver`], also when the last
+    /// sender is gone.
+    ///
     /// # Examples
     ///
     /// What was sent before the last sender was dropped is still received:
@@ -416,7 +420,8 @@ impl<T, C: Codec<T>, E: CanReceive> Queue<T, C, E> {
             .map_err(|cause| RecvError::new(Way::Queue, cause))
     }
 
-    /// Iterates over the messages until the end, or until something else goes wrong.
+    /// Iterates over the messages until the end, or until something else goes wrong. What the end
+    /// is of a handle with both ends, see [`recv`](Self::recv).
     ///
     /// # Examples
     ///
@@ -504,7 +509,8 @@ impl<T, C, E: End> Queue<T, C, E> {
     }
 
     /// Closes the queue for everybody, for good: nothing more is sent, and who has received what is
-    /// there gets [`is_disconnected`](RecvError::is_disconnected). All who wait are woken.
+    /// there gets [`is_disconnected`](RecvError::is_disconnected). All who wait are woken. Python's
+    /// `close` is for its own process alone: that is to drop the handle.
     ///
     /// A [`send`](Queue::send) that happens at the same time is done, and its message received, or
     /// fails.

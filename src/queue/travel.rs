@@ -60,7 +60,8 @@ impl<T, C, E: End> Serialize for Queue<T, C, E> {
     /// Puts another handle of the queue into the parcel that is being packed.
     ///
     /// # Errors
-    /// Outside the arguments and results of processes and the messages of connections.
+    /// Outside the arguments and results of processes, of tasks and of calls of managers, and the
+    /// messages of connections.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let failed = |error| cargo::not_packed(error, serde::ser::Error::custom);
         let ticket = self.pack().map_err(failed)?;
@@ -72,7 +73,8 @@ impl<'de, T, C, E: End> Deserialize<'de> for Queue<T, C, E> {
     /// Takes the handle out of the parcel that is being unpacked.
     ///
     /// # Errors
-    /// Outside the arguments and results of processes and the messages of connections.
+    /// Outside the arguments and results of processes, of tasks and of calls of managers, and the
+    /// messages of connections.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let ticket = Ticket::deserialize(deserializer)?;
         let failed = |error| cargo::not_unpacked(error, serde::de::Error::custom);
