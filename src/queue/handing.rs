@@ -22,13 +22,12 @@ impl Core {
         let me = shared.segment().me();
         let chain = chain_of(shared)?;
         let at = chain.memory().at;
-        let State::Live { ends, .. } = handle::state(&at, number) else {
-            return Err(Error::new(ErrorKind::Corrupt, "a queue came without its handle"));
-        };
-        if number >= at.handles() || !handle::hand_over(&at, number, courier, me) {
-            return Err(Error::new(ErrorKind::Corrupt, "a queue came without its handle"));
+        let is_ours = number < at.handles() && handle::hand_over(&at, number, courier, me);
+        // Behind that, it is nobody else's to change.
+        match handle::state(&at, number) {
+            State::Live { ends, .. } if is_ours => Ok(Self::new(chain, number, ends, how)),
+            _ => Err(Error::new(ErrorKind::Corrupt, "a queue came without its handle")),
         }
-        Ok(Self::new(chain, number, ends, how))
     }
 
     /// Whether another handle may be made of this one, which may be a copy that was not used yet.
