@@ -43,6 +43,11 @@ pub fn play_calls(script: &[u8]) {
     crate::manager::hostile::play(script);
 }
 
+/// Plays a script in place of what a stranger says to a listener, or a listener to a stranger.
+pub fn play_handshake(script: &[u8]) -> bool {
+    crate::listener::hostile::play(script)
+}
+
 /// Receives a letter that must be there already: its bytes, and how many fds it has.
 pub fn receive_letter(socket: BorrowedFd<'_>) -> std::io::Result<Option<(Vec<u8>, usize)>> {
     let letter = letter::receive(socket, Deadline::after(Duration::ZERO))?;

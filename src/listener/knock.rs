@@ -24,10 +24,10 @@ pub(super) struct Manner<'a> {
 }
 
 /// A conversation with whoever listens.
-struct Knock<'a> {
-    path: &'a Path,
-    socket: OwnedFd,
-    until: Deadline,
+pub(super) struct Knock<'a> {
+    pub(super) path: &'a Path,
+    pub(super) socket: OwnedFd,
+    pub(super) until: Deadline,
 }
 
 /// Goes to the door at `path` and comes back with a parcel.
@@ -35,33 +35,48 @@ pub(super) fn knock(path: &Path, terms: &Terms, manner: &Manner<'_>) -> Result<B
     let until = manner.until;
     let socket = address::connect(path, until).map_err(|cause| not_connected(path, cause))?;
     let knock = Knock { path, socket, until };
-    let peer = address::peer(knock.socket.as_fd()).context(|| knock.what())?;
-    if !manner.users.admit(peer.uid) {
-        let peer = PeerCred::from(peer);
-        return Err(knock.refused(&format!("{peer} listens there, which is not to be spoken to")));
-    }
-    let [_, own, ..] = task::credentials();
-    let ends = Ends { connecting: own, listening: peer.uid };
-    let nonce = random::bytes().context(|| knock.what())?;
-    let hello = Hello { terms: terms.clone(), has_key: manner.key.is_some(), nonce };
-    let hello = wire::packet(Kind::Hello, &hello);
-    knock.say(&hello)?;
-    let Some(key) = manner.key else {
-        let (body, fds) = knock.hear(Kind::Welcome)?;
-        return Ok((body, fds));
-    };
-    let challenge = knock.hear_challenge()?;
-    let talk = Talk { ends, hello, challenge };
-    knock.say(&wire::packet(Kind::Proof, &talk.proof_of_guest(key)))?;
-    let (body, fds) = knock.hear(Kind::Welcome)?;
-    let proved = body.split_first_chunk::<{ size_of::<Proof>() }>();
-    match proved.filter(|(proof, parcel)| talk.is_proof_of_host(key, proof, parcel)) {
-        Some((_, parcel)) => Ok((parcel.to_vec(), fds)),
-        None => Err(knock.refused("whoever listens there does not know the key")),
-    }
+    let (ends, hello) = knock.greet(terms, manner)?;
+    knock.bring(ends, hello, manner.key)
 }
 
 impl Knock<'_> {
+    /// Says what is to be exchanged, if one means to speak with whoever listens. Who the two are,
+    /// and the packet, as what is proved is about both.
+    pub(super) fn greet(&self, terms: &Terms, manner: &Manner<'_>) -> Result<(Ends, Vec<u8>)> {
+        let peer = address::peer(self.socket.as_fd()).context(|| self.what())?;
+        if !manner.users.admit(peer.uid) {
+            let peer = PeerCred::from(peer);
+            let why = format!("{peer} listens there, which is not to be spoken to");
+            return Err(self.refused(&why));
+        }
+        let [_, own, ..] = task::credentials();
+        let ends = Ends { connecting: own, listening: peer.uid };
+        let nonce = random::bytes().context(|| self.what())?;
+        let hello = Hello { terms: terms.clone(), has_key: manner.key.is_some(), nonce };
+        let hello = wire::packet(Kind::Hello, &hello);
+        self.say(&hello)?;
+        Ok((ends, hello))
+    }
+
+    /// Hears the answer, and brings what it brings. With a key, both sides prove it first.
+    pub(super) fn bring(
+        &self,
+        ends: Ends,
+        hello: Vec<u8>,
+        key: Option<&AuthKey>,
+    ) -> Result<Brought> {
+        let Some(key) = key else { return self.hear(Kind::Welcome) };
+        let challenge = self.hear_challenge()?;
+        let talk = Talk { ends, hello, challenge };
+        self.say(&wire::packet(Kind::Proof, &talk.proof_of_guest(key)))?;
+        let (body, fds) = self.hear(Kind::Welcome)?;
+        let proved = body.split_first_chunk::<{ size_of::<Proof>() }>();
+        match proved.filter(|(proof, parcel)| talk.is_proof_of_host(key, proof, parcel)) {
+            Some((_, parcel)) => Ok((parcel.to_vec(), fds)),
+            None => Err(self.refused("whoever listens there does not know the key")),
+        }
+    }
+
     fn what(&self) -> String {
         format!("connect to {}", self.path.display())
     }

@@ -13,10 +13,13 @@
 //! | `wire` | its packets |
 //! | `terms` | what both sides must agree on, and whom they let in |
 //! | `key` | a secret that both sides know |
+//! | `hostile` | what strangers may say, for tests and fuzzers |
 
 mod connector;
 mod door;
 mod guest;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 mod key;
 mod knock;
 #[expect(clippy::module_inception, reason = "the public type's file is called as it is")]
