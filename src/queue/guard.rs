@@ -226,7 +226,13 @@ impl<T, C: Codec<T>> QueueSlot<'_, T, C> {
     ///
     /// # Examples
     ///
-    /// See [`Queue::try_reserve`].
+    /// ```
+    /// # use multiproc::Queue;
+    /// let mut queue: Queue<()> = Queue::bounded(1)?;
+    /// queue.reserve(5)?.try_send()?;
+    /// assert!(queue.reserve(5)?.try_send().unwrap_err().is_full());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`send`](Self::send); [`is_full`](SendError::is_full) if there is no room.
