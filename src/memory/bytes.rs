@@ -1,15 +1,16 @@
-//! Copies of bytes that others may change meanwhile: word by word, each of them atomic.
+//! Copies of bytes that others may change meanwhile.
 #![allow(unsafe_code)]
 
+use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-use crate::shim::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use crate::shim::{AtomicU8, copy_shared};
 
-/// Bytes in shared memory: those before the first whole word, words, and those behind the last.
+/// Bytes in shared memory.
 pub(super) struct Bytes<'a> {
-    head: &'a [AtomicU8],
-    words: &'a [AtomicU64],
-    tail: &'a [AtomicU8],
+    first: NonNull<u8>,
+    count: usize,
+    mapped: PhantomData<&'a [AtomicU8]>,
 }
 
 impl Bytes<'_> {
@@ -19,37 +20,22 @@ impl Bytes<'_> {
     /// - They are mapped as long as the result is used.
     /// - Nobody in this process refers to them but as to atomics.
     pub(super) unsafe fn new(first: NonNull<u8>, count: usize) -> Self {
-        // SAFETY: by the caller's word; any bytes are an `AtomicU8`.
-        let all = unsafe { std::slice::from_raw_parts(first.cast::<AtomicU8>().as_ptr(), count) };
-        // SAFETY: any eight of them are an `AtomicU64`.
-        let (head, words, tail) = unsafe { all.align_to::<AtomicU64>() };
-        Self { head, words, tail }
+        Self { first, count, mapped: PhantomData }
     }
 
     /// Copies them into a buffer of the same length.
     pub(super) fn read(&self, into: &mut [u8]) {
-        let (head, rest) = into.split_at_mut(self.head.len());
-        let (words, tail) = rest.split_at_mut(size_of_val(self.words));
-        // Relaxed, all: who writes what when is the callers' business.
-        let ends = self.head.iter().chain(self.tail).zip(head.iter_mut().chain(tail));
-        ends.for_each(|(shared, byte)| *byte = shared.load(Relaxed));
-        for (shared, word) in self.words.iter().zip(words.chunks_exact_mut(size_of::<u64>())) {
-            word.copy_from_slice(&shared.load(Relaxed).to_ne_bytes());
-        }
+        let count = self.count.min(into.len());
+        // SAFETY: as many are mapped, by the word of who made `self`, and in the buffer, which is
+        // the caller's alone.
+        unsafe { copy_shared(self.first.as_ptr(), into.as_mut_ptr(), count) };
     }
 
     /// Copies them from a buffer of the same length.
     pub(super) fn write(&self, from: &[u8]) {
-        let (head, rest) = from.split_at(self.head.len());
-        let (words, tail) = rest.split_at(size_of_val(self.words));
-        // Relaxed, all: as above.
-        let ends = self.head.iter().chain(self.tail).zip(head.iter().chain(tail));
-        ends.for_each(|(shared, byte)| shared.store(*byte, Relaxed));
-        for (shared, word) in self.words.iter().zip(words.chunks_exact(size_of::<u64>())) {
-            let mut whole = [0; size_of::<u64>()];
-            whole.copy_from_slice(word);
-            shared.store(u64::from_ne_bytes(whole), Relaxed);
-        }
+        let count = self.count.min(from.len());
+        // SAFETY: as above; nobody changes the buffer, which is only read.
+        unsafe { copy_shared(from.as_ptr(), self.first.as_ptr(), count) };
     }
 }
 

@@ -337,6 +337,10 @@ impl Segment {
 
     /// The integer at number `at` and those that follow, to be changed atomically.
     ///
+    /// All who change a byte as a part of an integer should mean the same integer. If threads mean
+    /// overlapping ones of different sizes, the processor still does each access as a whole, but
+    /// Rust's memory model says nothing of it, as it says nothing of other processes.
+    ///
     /// # Errors
     /// [`Bounds`](ErrorKind::Bounds) if it is not in there whole, or `at` is no multiple of its
     /// size.
@@ -358,7 +362,10 @@ impl Segment {
             return Err(Error::new(ErrorKind::Bounds, what));
         }
         // SAFETY: in range and, as the bytes begin at a multiple of 128, aligned; mapped as long as
-        // `self`; any bytes are an `A`, and everybody else's access is atomic too, or `unsafe`.
+        // `self`; any bytes are an `A`. Everybody else's access is an atomic too, or assembly, or
+        // `unsafe`. That of an atomic of another size is outside of Rust's model, as are those of
+        // other processes: what is relied on is that LLVM defines each byte of atomic accesses on
+        // its own (LLVM Language Reference, Memory Model), and x86-64 each aligned access as one.
         Ok(unsafe { place.cast::<A>().as_ref() })
     }
 
