@@ -82,8 +82,8 @@ impl Segment {
     ///
     /// Ranges of calls at the same time do not share pages: one that fails takes back what nobody
     /// has touched yet, whoever gave it.
-    pub(crate) fn furnish(&self, block: u32, offset: u64, length: u64) -> Result<()> {
-        let at = self.range(block, offset, length)?;
+    pub(super) fn furnish(&self, place: &Place, offset: u64, length: u64) -> Result<()> {
+        let at = self.range(place, offset, length)?;
         if length == 0 {
             return Ok(());
         }
@@ -93,8 +93,8 @@ impl Segment {
 
     /// Takes back the pages that are wholly within a range of a block. They are zero from now on,
     /// and whoever touches them takes memory that may not be there.
-    pub(crate) fn discard(&self, block: u32, offset: u64, length: u64) -> Result<()> {
-        let at = self.range(block, offset, length)?;
+    pub(super) fn discard(&self, place: &Place, offset: u64, length: u64) -> Result<()> {
+        let at = self.range(place, offset, length)?;
         let (first, end) = (at.next_multiple_of(PAGE), (at + length) & !(PAGE - 1));
         if end <= first {
             return Ok(());
@@ -104,13 +104,12 @@ impl Segment {
     }
 
     /// Where in the memfd a range of a block begins, if all of it is within the block.
-    fn range(&self, block: u32, offset: u64, length: u64) -> Result<u64> {
-        let place = self.place(block)?;
+    fn range(&self, place: &Place, offset: u64, length: u64) -> Result<u64> {
         if offset.checked_add(length).is_none_or(|end| place.length < end) {
             let what = format!("{length} bytes from {offset} on, of a block of {}", place.length);
             return Err(Error::new(ErrorKind::Corrupt, what));
         }
-        Ok(self.offset(&place) + offset)
+        Ok(self.offset(place) + offset)
     }
 
     /// Whether a free block has no pages, and so is all zeros; else its next user zeroes it.
@@ -135,14 +134,14 @@ impl Pages for Shared {
     }
 }
 
-/// A block of a segment, for those who recover.
+/// A block of a segment, for those who recover. They have passed the gate.
 impl Pages for (&Segment, u32) {
     fn furnish(&self, offset: u64, length: u64) -> Result<()> {
-        self.0.furnish(self.1, offset, length)
+        self.0.furnish(&self.0.place(self.1)?, offset, length)
     }
 
     fn discard(&self, offset: u64, length: u64) {
         // As above.
-        let _ = self.0.discard(self.1, offset, length);
+        let _ = self.0.place(self.1).and_then(|place| self.0.discard(&place, offset, length));
     }
 }

@@ -91,12 +91,17 @@ impl Shared {
 
     /// Gives pages to a range of the block, see [`Segment::furnish`].
     pub(crate) fn furnish(&self, offset: u64, length: u64) -> Result<()> {
-        self.segment.furnish(self.block, offset, length)
+        self.segment.furnish(&self.place(), offset, length)
     }
 
     /// Takes the pages of a range of the block back, see [`Segment::discard`].
     pub(crate) fn discard(&self, offset: u64, length: u64) -> Result<()> {
-        self.segment.discard(self.block, offset, length)
+        self.segment.discard(&self.place(), offset, length)
+    }
+
+    /// Where the block is, without a lock of the segment: no gate is passed for that.
+    fn place(&self) -> Place {
+        Place { index: self.block, at: self.at, length: self.length }
     }
 
     /// The object at the beginning of the block.

@@ -12,6 +12,8 @@ use super::layout::{ENTRIES_A_PAGE, OBJECT_MAX};
 use super::*;
 use crate::process::Process;
 use crate::raw::kind::Kind;
+use crate::raw::queue::Pages;
+use crate::raw::wait::testing::Watchdog;
 use crate::transfer::cargo;
 
 fn inert(bytes: u64, furnished: u64) -> Spec<'static> {
@@ -426,8 +428,9 @@ fn no_range_leaves_its_block() {
         assert_eq!(object.discard(offset, length).unwrap_err().kind(), ErrorKind::Corrupt);
     }
     for block in [1, 1024, u32::MAX] {
-        assert_eq!(segment.furnish(block, 0, PAGE).unwrap_err().kind(), ErrorKind::Corrupt);
-        assert_eq!(segment.discard(block, 0, PAGE).unwrap_err().kind(), ErrorKind::Corrupt);
+        let block = (&**segment, block);
+        assert_eq!(block.furnish(0, PAGE).unwrap_err().kind(), ErrorKind::Corrupt);
+        block.discard(0, PAGE);
     }
     assert_eq!(paid(segment), before);
     // The last byte, and none at all.
@@ -504,6 +507,17 @@ impl<'de> Deserialize<'de> for Passed {
         Ok(Self(arrival.shared))
     }
 }
+/// A lock of the segment that is taken outside the gate may be shut for ever in a forked child.
+#[test]
+fn pages_come_and_go_without_a_lock() {
+    let _dog = Watchdog::new("pages_come_and_go_without_a_lock");
+    let object = sparse(PAGE, GIB);
+    let books = object.segment().books();
+    object.furnish(PAGE, PAGE).unwrap();
+    object.discard(PAGE, PAGE).unwrap();
+    drop(books);
+}
+
 
 #[test]
 fn two_processes_furnish_for_each_other() {
