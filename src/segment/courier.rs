@@ -38,7 +38,8 @@ impl Courier {
             return Err(Error::new(ErrorKind::Forked, what));
         }
         let what = || "open a segment once more, to pass it on".to_owned();
-        let lease = memfd::reopen(segment.memory.as_fd()).context(what)?;
+        // Before he has the lease: a child that is forked meanwhile lets go of it.
+        let lease = Holder::new(memfd::reopen(segment.memory.as_fd()).context(what)?);
         // He is nobody's process.
         let mut id = segment.join(lease.as_fd(), 0)?;
         if id.is_none() {
@@ -47,7 +48,6 @@ impl Courier {
             id = segment.join(lease.as_fd(), 0)?;
         }
         let id = id.ok_or_else(too_many)?;
-        let lease = Holder::new(lease);
         Ok(Self { segment: Arc::clone(segment), id, lease, is_gone: false })
     }
 
@@ -123,6 +123,6 @@ impl Drop for Courier {
         let _gate = registry::gate();
         // Whatever nobody took from him is closed and given back, as if he had died.
         self.segment.sweep(self.id, false);
-        self.segment.entries()[self.id as usize % PARTICIPANTS_MAX as usize].leave();
+        self.segment.entries()[self.id as usize].leave();
     }
 }
