@@ -46,8 +46,12 @@ pub(crate) fn allocate(spec: &Spec<'_>) -> Result<Shared> {
     let granules = granules_for(bytes).ok_or_else(|| too_large(bytes))?;
     let request = Request::new(granules, spec);
     for segment in registry::arenas() {
-        if let Some(place) = segment.take(&request)? {
-            return Ok(Shared::first(segment, place));
+        match segment.take(&request) {
+            Ok(Some(place)) => return Ok(Shared::first(segment, place)),
+            Ok(None) => {}
+            // Somebody wrote over its tables: that is no room, and what is in it stays.
+            Err(error) if error.kind() == ErrorKind::Corrupt => {}
+            Err(error) => return Err(error),
         }
     }
     let segment = Segment::create(Geometry::ARENA, ARENA_SIZE)?;

@@ -14,6 +14,7 @@ use crate::process::Process;
 use crate::raw::kind::Kind;
 use crate::raw::queue::Pages;
 use crate::raw::wait::testing::Watchdog;
+use crate::shim::AtomicU64;
 use crate::transfer::cargo;
 
 fn inert(bytes: u64, furnished: u64) -> Spec<'static> {
@@ -65,6 +66,19 @@ fn a_freed_block_is_zeroed_and_used_again() {
         let content = unsafe { std::slice::from_raw_parts(again.base().as_ptr(), bytes as usize) };
         assert!(content.iter().all(|byte| *byte == 0));
     }
+}
+
+/// Whoever wrote over the tables of one arena had all objects to come refused.
+#[test]
+fn a_broken_arena_is_one_without_room() {
+    /// In use, and of no size: nobody knows where the next block begins.
+    const BROKEN: u64 = 2;
+    let arena = Segment::create(Geometry::ARENA, 1 << 20).unwrap();
+    // SAFETY: the word of the first block, mapped and aligned; an atomic.
+    let word = unsafe { arena.mapping.base().add(BLOCKS_AT).cast::<AtomicU64>().as_ref() };
+    word.store(BROKEN, Relaxed);
+    registry::add_arena(&arena);
+    assert!(!Arc::ptr_eq(object(8).segment(), &arena));
 }
 
 #[test]
@@ -490,6 +504,17 @@ fn a_freed_sparse_block_leaves_neither_pages_nor_bytes() {
     assert_eq!((paid(&segment), segment.live_blocks()), (empty, 0));
 }
 
+/// A lock of the segment that is taken outside the gate may be shut for ever in a forked child.
+#[test]
+fn pages_come_and_go_without_a_lock() {
+    let _dog = Watchdog::new("pages_come_and_go_without_a_lock");
+    let object = sparse(PAGE, GIB);
+    let books = object.segment().books();
+    object.furnish(PAGE, PAGE).unwrap();
+    object.discard(PAGE, PAGE).unwrap();
+    drop(books);
+}
+
 /// A handle that travels, as those of the rooms above.
 struct Passed(Shared);
 
@@ -507,17 +532,6 @@ impl<'de> Deserialize<'de> for Passed {
         Ok(Self(arrival.shared))
     }
 }
-/// A lock of the segment that is taken outside the gate may be shut for ever in a forked child.
-#[test]
-fn pages_come_and_go_without_a_lock() {
-    let _dog = Watchdog::new("pages_come_and_go_without_a_lock");
-    let object = sparse(PAGE, GIB);
-    let books = object.segment().books();
-    object.furnish(PAGE, PAGE).unwrap();
-    object.discard(PAGE, PAGE).unwrap();
-    drop(books);
-}
-
 
 #[test]
 fn two_processes_furnish_for_each_other() {
