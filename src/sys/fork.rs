@@ -2,7 +2,8 @@
 //!
 //! One page is marked `MADV_WIPEONFORK`: the kernel gives a forked child a page of zeros in its
 //! place, so a single load tells, without a system call, and also when the fork was made behind
-//! our back. The first look in a child takes a number that no ancestor had.
+//! our back. The first look in a child takes a number that no ancestor had: how many of them have
+//! looked. A pid would not do, as those of dead ancestors, and of other namespaces, come again.
 #![allow(unsafe_code)]
 
 use std::sync::OnceLock;
@@ -59,10 +60,17 @@ fn page() -> &'static AtomicU32 {
 
 #[cold]
 fn renew(page: &AtomicU32) -> u32 {
-    // Two processes alive at once never share a pid in one namespace, and 0 is no pid.
-    let mine = std::process::id();
-    page.store(mine, Ordering::Relaxed);
-    mine
+    /// The number of this process, or of its last ancestor that has one: a fork copies it.
+    static DEPTH: AtomicU32 = AtomicU32::new(0);
+    // Relaxed, all: of the threads that come at once, one writes the page and the others take what
+    // it wrote, which is not more than the depth. A fork in between copies a depth that no handle
+    // knows of yet.
+    let mine = DEPTH.load(Ordering::Relaxed) + 1;
+    DEPTH.fetch_max(mine, Ordering::Relaxed);
+    match page.compare_exchange(0, mine, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => mine,
+        Err(theirs) => theirs,
+    }
 }
 
 #[cold]
@@ -101,9 +109,9 @@ mod tests {
         // SAFETY: the child calls nothing but async-signal-safe functions before it leaves.
         let child = unsafe { libc::fork() };
         if child == 0 {
-            let differs = generation() != mine;
+            let is_next = [generation(), generation()] == [mine + 1; 2];
             // SAFETY: leaves at once, running nothing of the parent's.
-            unsafe { libc::_exit(i32::from(differs)) };
+            unsafe { libc::_exit(i32::from(is_next)) };
         }
         let mut status = 0;
         // SAFETY: our own child, waited for once.
