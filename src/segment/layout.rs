@@ -22,7 +22,7 @@ use crate::shim::{AtomicU32, AtomicU64, Futex, Ordering::*};
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"multiprc");
 
 /// Changes whenever a byte in a segment changes its meaning.
-pub(crate) const ABI: u32 = 3;
+pub(crate) const ABI: u32 = 4;
 
 /// What the kernel gives and takes memory in.
 pub(super) const PAGE: u64 = 4096;

@@ -8,7 +8,7 @@ use crate::raw::Corrupt;
 use crate::raw::bench::wake_everyone;
 use crate::raw::stock::Holder;
 use crate::raw::swap::Ring;
-use crate::raw::swap::chain::{self, Chain, ChainMemory, Entry, Turns};
+use crate::raw::swap::chain::{self, Chain, ChainMemory, Entry, RINGS_MAX, Turns};
 use crate::raw::swap::handle::{self, HandleTable, State};
 use crate::raw::swap::recover::{self, Policy, Rings};
 use crate::raw::units::{Deed, UNIT};
@@ -23,8 +23,12 @@ use super::ring_at::RingAt;
 /// here, so a queue that is seldom deep makes no system calls.
 const WARM_UNITS: u32 = 1024;
 
-/// The deeds of rings begin here; those of blocks are smaller.
-const RING_DEEDS: u64 = 1 << 47;
+/// The deeds of rings begin here; those of blocks, which begin with the number of their ring, are
+/// smaller.
+const RING_DEEDS: u64 = 0xffff << 32;
+
+const _: () = assert!((RINGS_MAX as u64) << 32 < RING_DEEDS);
+const _: () = assert!(RING_DEEDS + RINGS_MAX as u64 <= 1 << 48);
 
 /// The pages of a queue's memory, counted in bytes from its beginning.
 pub(crate) trait Pages {
