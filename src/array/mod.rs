@@ -23,7 +23,7 @@ use crate::raw::wait::Terms;
 use crate::sync::object::Object;
 use crate::sync::owned::{self, Patience};
 use crate::sync::{Data, Holder};
-use crate::transfer::identity::fingerprint;
+use crate::transfer::{cargo, identity::fingerprint};
 
 pub use guard::ArrayGuard;
 pub use range::RangeGuard;
@@ -275,6 +275,6 @@ impl<'de, T> Deserialize<'de> for Array<T> {
     /// Outside the arguments and results of processes and the messages of connections.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let object = Object::unpack(deserializer, Self::fingerprint())?;
-        Self::on(object).map_err(serde::de::Error::custom)
+        Self::on(object).map_err(|error| cargo::not_unpacked(error, serde::de::Error::custom))
     }
 }

@@ -10,7 +10,7 @@ use crate::raw;
 use crate::raw::barrier::{Failure, PARTIES_MAX, Party};
 use crate::segment::{Name, Shared, Site, ToName};
 use crate::sys::clock::Deadline;
-use crate::transfer::identity::fingerprint;
+use crate::transfer::{cargo, identity::fingerprint};
 
 use super::named::{self, Nameable};
 use super::object::Object;
@@ -515,6 +515,6 @@ impl<'de> Deserialize<'de> for Barrier {
     /// Outside the arguments and results of processes and the messages of connections.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let object = Object::unpack(deserializer, Self::fingerprint())?;
-        Self::on(object).map_err(serde::de::Error::custom)
+        Self::on(object).map_err(|error| cargo::not_unpacked(error, serde::de::Error::custom))
     }
 }

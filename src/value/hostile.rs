@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use crate::error::ErrorKind;
+use crate::shim::Ordering::Relaxed;
 use crate::sync::hostile::torment;
+use crate::transfer;
 
 use super::Value;
 
@@ -27,4 +30,16 @@ fn any_bytes_are_a_value() {
             value.clear_poison();
         },
     );
+}
+
+/// It was a value that could not be decoded.
+#[test]
+fn a_value_that_arrives_damaged_is_said_to_be() {
+    let value = Value::new(7_u64).unwrap();
+    let is_length = |word: u64| word == Value::<u64>::BYTES;
+    let words = value.object.words();
+    let length = words.iter().find(|word| is_length(word.load(Relaxed))).unwrap();
+    length.store(8, Relaxed);
+    let error = transfer::copied::<_, Value<u64>>(&value).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
 }

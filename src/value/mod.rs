@@ -13,7 +13,7 @@ use std::marker::PhantomData;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::sync::owned;
-use crate::transfer::identity::fingerprint;
+use crate::transfer::{cargo, identity::fingerprint};
 
 pub(crate) use locked::Body;
 
@@ -133,7 +133,7 @@ impl<'de, T> Deserialize<'de> for Value<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let object = Object::unpack(deserializer, Self::fingerprint())?;
         if object.data().1 != Self::BYTES {
-            return Err(serde::de::Error::custom(locked::wrong_size()));
+            return Err(cargo::not_unpacked(locked::wrong_size(), serde::de::Error::custom));
         }
         Ok(Self::on(object))
     }
