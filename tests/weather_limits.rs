@@ -9,8 +9,8 @@ use std::thread;
 use common::tour::{self, Luggage};
 use common::{alone, forbid_with, open_fds, until};
 use multiproc::{
-    Array, Barrier, Condition, Error, ErrorKind, Event, Lock, Pipe, Pool, Process, Queue, RwLock,
-    Semaphore, Value,
+    Array, Barrier, Condition, Error, ErrorKind, Event, Lock, Name, Pipe, Pool, Process, Queue,
+    RwLock, Semaphore, Value,
 };
 
 type Resource = libc::__rlimit_resource_t;
@@ -40,10 +40,15 @@ type Make = (&'static str, fn() -> Result<(), Error>);
 const LARGE: usize = 8 << 20;
 
 /// Everything that can be made.
-const MAKERS: [Make; 14] = [
+const MAKERS: [Make; 15] = [
     ("pipe", || Pipe::duplex::<u64, u64>().map(drop)),
     ("queue", || Queue::<u64>::bounded(10).map(drop)),
     ("growing queue", || Queue::<u64>::unbounded().map(drop)),
+    ("named queue", || {
+        let name = Name::new(&format!("weather-{}", std::process::id()))?;
+        let _ = Queue::<u64>::create(&name, 10)?;
+        name.unlink().map(drop)
+    }),
     ("lock", || Lock::new().map(drop)),
     ("rwlock", || RwLock::new().map(drop)),
     ("semaphore", || Semaphore::new(1).map(drop)),
@@ -78,7 +83,7 @@ fn too_few_file_descriptors_are_a_clear_error_everywhere() {
             if let Some(error) = error {
                 assert_eq!(error.kind(), ErrorKind::Limit, "{name}: {error}");
             } else {
-                assert!(!name.contains("arge") && name != "pool" && name != "growing queue");
+                assert!(!name.contains("arge") && name != "pool" && !name.contains(" queue"));
             }
         }
         luggage.use_all().unwrap();

@@ -15,6 +15,7 @@
 //! **Replacing what nobody has.** Whoever holds all leases at once knows that nobody is there, and
 //! keeps everybody out until the name is gone.
 
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,7 +95,7 @@ pub(crate) fn publish(
 ) -> Result<Vec<Shared>> {
     let what = || format!("make an object of the name {:?}", name.as_str());
     // Asked first as well: what may be large is not made in vain.
-    if !may_be_made(name) {
+    if !may_be_made(name).context(what)? {
         return Err(exists(name));
     }
     let (segment, made) = build(plan)?;
@@ -110,14 +111,16 @@ pub(crate) fn publish(
 }
 
 /// Whether nothing has the name, or what may be replaced.
-fn may_be_made(name: &Name) -> bool {
+fn may_be_made(name: &Name) -> io::Result<bool> {
     match shm::open(&name.path()) {
-        Ok(None) => true,
+        Ok(None) => Ok(true),
         Ok(Some(memory)) if name.replaces() => {
-            !lease::is_any_held_elsewhere(memory.as_fd(), PARTICIPANTS_MAX).unwrap_or(true)
+            Ok(!lease::is_any_held_elsewhere(memory.as_fd(), PARTICIPANTS_MAX)?)
         }
+        Ok(Some(_)) => Ok(false),
+        Err(cause) if shm::is_shortage(&cause) => Err(cause),
         // What cannot be opened is not this user's to replace.
-        _ => false,
+        Err(_) => Ok(false),
     }
 }
 
@@ -347,6 +350,7 @@ fn exists(name: &Name) -> Error {
             _ => "no living process has it: open it, or replace it by `Name::replace_stale`",
         },
         Ok(None) => "it was there a moment ago",
+        Err(cause) if shm::is_shortage(&cause) => "it was there a moment ago",
         Err(cause) => {
             let what = format!("the name {:?} is taken by what is not ours", name.as_str());
             return Error::new(ErrorKind::Exists, what).because(cause);

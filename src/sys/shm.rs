@@ -113,6 +113,11 @@ pub(crate) fn open_to_look(path: &Path) -> io::Result<Option<OwnedFd>> {
     Ok(Some(memory))
 }
 
+/// Whether a file could not be opened for want of fds or memory, whatever file it is.
+pub(crate) fn is_shortage(cause: &io::Error) -> bool {
+    matches!(cause.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
+}
+
 /// Whether what has this name is this user's.
 pub(crate) fn is_ours(path: &Path) -> bool {
     lstat(path).is_ok_and(|stat| stat.st_uid == Uid::effective().as_raw())
