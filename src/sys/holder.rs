@@ -74,6 +74,10 @@ extern "C" fn let_go_of_all() {
 }
 
 /// Puts a new description of the same memory under this number. Only async-signal-safe calls.
+///
+/// Where there can be no more fds, it is the one of number 0, which is open then, as all numbers
+/// are: what counts is that the old one is let go. Whoever uses the memory of a holder has looked
+/// whether it is inherited.
 fn let_go(raw: RawFd) {
     let path = own_path(raw);
     // SAFETY: the path ends with a zero; open, dup3 and close are async-signal-safe, and `raw`
@@ -83,6 +87,8 @@ fn let_go(raw: RawFd) {
         if fresh >= 0 {
             libc::dup3(fresh, raw, libc::O_CLOEXEC);
             libc::close(fresh);
+        } else {
+            libc::dup3(0, raw, libc::O_CLOEXEC);
         }
     }
 }
@@ -104,6 +110,56 @@ fn own_path(raw: RawFd) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::{lease, memfd};
+
+    /// Whether a lease of a process at its limit of fds is free when that process drops it, though
+    /// a child lives that it has forked.
+    fn is_let_go_at_the_limit() -> bool {
+        let memory = memfd::create(c"holder", 4096).unwrap();
+        let holder = Holder::new(memfd::reopen(memory.as_fd()).unwrap());
+        assert!(lease::hold(holder.as_fd(), 5).unwrap());
+        let (ready, tell) = nix::unistd::pipe().unwrap();
+        // SAFETY: fds of this process alone, which ends soon.
+        let child = unsafe {
+            let highest = tell.as_raw_fd();
+            while libc::dup(2) < highest {}
+            let most = libc::dup(2) as libc::rlim_t + 1;
+            let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
+            assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit), 0);
+            assert_eq!(libc::dup(2), -1);
+            libc::fork()
+        };
+        if child == 0 {
+            let _ = nix::unistd::write(&tell, b"!");
+            // SAFETY: waits for the end, and does nothing else.
+            unsafe { libc::pause() };
+        }
+        assert_eq!(nix::unistd::read(&ready, &mut [0]), Ok(1));
+        drop(holder);
+        let is_free = !lease::is_held_elsewhere(memory.as_fd(), 5).unwrap();
+        // SAFETY: our own child, waited for once.
+        unsafe {
+            libc::kill(child, libc::SIGKILL);
+            libc::waitpid(child, std::ptr::null_mut(), 0);
+        }
+        is_free
+    }
+
+    #[test]
+    fn a_child_lets_go_though_there_can_be_no_more_fds() {
+        // SAFETY: the C library sees to it that the copy can allocate; it uses nothing else that
+        // other threads may be in the middle of.
+        let process = unsafe { libc::fork() };
+        if process == 0 {
+            let is_free = std::panic::catch_unwind(is_let_go_at_the_limit).unwrap_or(false);
+            // SAFETY: leaves at once, running nothing of the parent's.
+            unsafe { libc::_exit(i32::from(is_free)) };
+        }
+        let mut status = 0;
+        // SAFETY: our own child, waited for once.
+        unsafe { libc::waitpid(process, &raw mut status, 0) };
+        assert_eq!((libc::WIFEXITED(status), libc::WEXITSTATUS(status)), (true, 1));
+    }
 
     #[test]
     fn the_path_of_an_fd_is_written_without_help() {
