@@ -163,6 +163,11 @@ impl Thread {
                 self.register_robust_list();
                 Ok(Side::Copy)
             }
+            _ if pidfd < 0 => {
+                // SAFETY: signals the copy, which nobody else knows of; the kernel told no more.
+                unsafe { libc::kill(pid as libc::pid_t, libc::SIGKILL) };
+                Err(io::Error::from_raw_os_error(libc::ENOSYS))
+            }
             _ => {
                 // SAFETY: CLONE_PIDFD stored a new fd of ours.
                 let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };

@@ -107,7 +107,7 @@ pub(crate) fn open_to_look(path: &Path) -> io::Result<Option<OwnedFd>> {
     let links = if path.starts_with(FOLDER) { OFlag::O_NOFOLLOW } else { OFlag::empty() };
     let memory = match open_file(path, flags | links, Mode::empty()) {
         Err(Errno::ENOENT) => return Ok(None),
-        opened => opened?,
+        opened => above_standard(opened?)?,
     };
     check_owner(&fstat(&memory)?)?;
     Ok(Some(memory))

@@ -210,7 +210,7 @@ pub(crate) fn refuse(socket: BorrowedFd<'_>) {
     // Bounded: nothing comes after what is there.
     loop {
         match receive_message(socket, &mut [0; 64]) {
-            Ok(packet) if packet.length > 0 => {}
+            Ok(packet) if packet.length > 0 || !packet.fds.is_empty() => {}
             // The packet was cut, or there is something to be told before the next one.
             Err(cause) if cause.raw_os_error() == Some(libc::EMFILE) || is_passing(&cause) => {}
             _ => return,
@@ -245,6 +245,25 @@ pub(crate) fn ready(
             Ok(0) if deadline.is_past() => return Ok(None),
             Ok(0) | Err(Errno::EINTR) => {}
             Ok(_) => {
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Behind an fd without a byte, everything stayed.
+    #[test]
+    fn what_was_sent_to_one_who_refuses_is_closed() {
+        let (here, there) = pair().unwrap();
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        for bytes in [&b"!"[..], b"", b"!"] {
+            send(here.as_fd(), &[bytes], &[writer.as_fd()], Deadline::NEVER).unwrap();
+        }
+        drop(writer);
+        assert!(!is_readable(&reader).unwrap());
+        refuse(there.as_fd());
+        assert!(is_readable(&reader).unwrap(), "somebody has the other end of the pipe");
+    }
+}
                 let first = polled.iter().position(|fd| fd.any().unwrap_or(true));
                 return Ok(first);
             }

@@ -140,6 +140,15 @@ fn vfork(plan: &mut Plan, surroundings: Surroundings) -> io::Result<Born> {
     if pid < 0 {
         return Err(io::Error::last_os_error());
     }
+    if pidfd < 0 {
+        // A kernel that does not know CLONE_PIDFD takes no notice of it.
+        // SAFETY: ends and reaps the child, which nobody else knows of.
+        unsafe {
+            libc::kill(pid, libc::SIGKILL);
+            libc::waitpid(pid, std::ptr::null_mut(), 0);
+        }
+        return Err(io::Error::from_raw_os_error(libc::ENOSYS));
+    }
     // SAFETY: CLONE_PIDFD stored a new fd of ours.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     Ok(Born { pid: pid as u32, pidfd: rather_above_standard(pidfd) })
