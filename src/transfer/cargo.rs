@@ -269,6 +269,11 @@ impl Unpacking {
         Ok((payload, Self { outer }))
     }
 
+    /// While it lives, there is no parcel: for those who deserialize what is in none.
+    pub(crate) fn hide() -> Self {
+        Self { outer: INCOMING.with_borrow_mut(Option::take) }
+    }
+
     /// Closes what nobody took. The error of a handle that could not be taken, if there was one.
     pub(crate) fn end(self) -> Option<Error> {
         INCOMING.with_borrow_mut(|own| own.as_mut()?.reason.take())

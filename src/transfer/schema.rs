@@ -13,6 +13,8 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, Visitor};
 
+use super::cargo::Unpacking;
+
 /// A shape ends after so many bytes, as that of a type which contains itself would not.
 const LENGTH_MAX: usize = 1000;
 
@@ -21,6 +23,8 @@ const DEPTH_MAX: usize = 32;
 
 /// The shape of a type.
 pub(crate) fn shape<'de, T: Deserialize<'de>>() -> String {
+    // The one that a handle is given is not the number of one in a parcel that is being unpacked.
+    let _hidden = Unpacking::hide();
     let mut text = String::new();
     let listener = Listener { text: &mut text, depth: 0 };
     // What was heard before somebody did not like a one is the shape all the same.
@@ -314,6 +318,8 @@ impl<'de> de::VariantAccess<'de> for First<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sync::Event;
+    use crate::transfer::{self, cargo};
     use std::collections::BTreeMap;
     use std::net::IpAddr;
     use std::num::NonZeroU8;
@@ -361,6 +367,20 @@ mod tests {
         let tree = shape::<Tree>();
         assert!(tree.len() < 2 * LENGTH_MAX && tree.ends_with("..."), "{tree}");
         assert!(tree.starts_with("Tree { value: u8, children: [Tree { value"), "{tree}");
+    }
+
+    /// A handle took the one that it was given for the number of a block.
+    #[test]
+    fn a_shape_takes_no_handle_out_of_a_parcel() {
+        let events = [Event::new().unwrap(), Event::new().unwrap()];
+        let parcel = transfer::pack(&events).unwrap();
+        let fds = parcel.fds().iter().map(|fd| fd.try_clone_to_owned().unwrap()).collect();
+        let bytes = parcel.bytes().to_vec();
+        parcel.commit();
+        let (_, unpacking) = Unpacking::begin(&bytes, fds).unwrap();
+        assert_eq!(shape::<(u8, Event)>(), "(u8, Shared { block: u32, fingerprint: u64 } ...");
+        assert!(cargo::take_block(1).is_ok());
+        assert!(unpacking.end().is_none());
     }
 
     #[test]
