@@ -1,6 +1,7 @@
 //! What memory is called by programs that do not know each other.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -36,7 +37,7 @@ pub(crate) const PREFIX: &str = "multiproc.";
 /// assert!(Value::<u64>::open(&name).is_err());
 /// # Ok::<(), multiproc::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Name {
     text: String,
     identity: Option<String>,
@@ -55,7 +56,8 @@ impl Name {
     /// ```
     pub const LENGTH_MAX: usize = 200;
 
-    /// A name: 1 to 200 letters and digits of any script, `-`, `_`, `.` and the like, but no `/`.
+    /// A name: 1 to 200 bytes of UTF-8, of which none is a `/` or a control character. Spaces, dots
+    /// and letters of any script are as good as others.
     ///
     /// # Examples
     /// ```
@@ -206,6 +208,21 @@ impl Name {
     }
 }
 
+impl PartialEq for Name {
+    /// Whether both are the same name. What else they say is how an object of it is made.
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Name {}
+
+impl Hash for Name {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -280,6 +297,7 @@ impl<T: ToName + ?Sized> ToName for &T {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
 
     #[test]
     fn a_name_cannot_lead_elsewhere() {
@@ -291,5 +309,13 @@ mod tests {
             assert_eq!(Name::of_path(&name.path()), Some(name.clone()));
             assert_eq!(name.path().parent(), Some(Path::new(shm::FOLDER)));
         }
+    }
+
+    #[test]
+    fn names_are_the_same_whatever_is_said_of_their_objects() {
+        let name = Name::new("jobs").unwrap();
+        let names = HashSet::from([name.clone()]);
+        assert!(names.contains(&name.clone().replace_stale().identity("job 2")));
+        assert!(!names.contains(&Name::new("job").unwrap()));
     }
 }
