@@ -163,7 +163,7 @@ impl Nameable for Barrier {
 }
 
 impl Barrier {
-    /// Makes a barrier for so many parties. It takes about 8 KiB of shared memory.
+    /// Makes a barrier for so many parties. It takes 10 KiB of shared memory.
     ///
     /// # Examples
     /// ```

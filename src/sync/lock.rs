@@ -89,7 +89,7 @@ pub struct LockGuard<'a> {
 named_verbs!(Lock, "a lock");
 
 impl Lock {
-    /// Makes a lock, which is free. It takes 256 bytes of shared memory.
+    /// Makes a lock, which is free. It takes 128 bytes of shared memory.
     ///
     /// # Examples
     /// ```

@@ -16,6 +16,8 @@ mod permits;
 mod reentrant;
 mod rwlock;
 mod semaphore;
+#[cfg(test)]
+mod sizes;
 
 pub use atomic::{Atomic, Integer};
 pub use barrier::{Barrier, BarrierWait};

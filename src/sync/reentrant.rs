@@ -73,7 +73,7 @@ pub struct ReentrantGuard<'a> {
 named_verbs!(ReentrantLock, "a lock");
 
 impl ReentrantLock {
-    /// Makes a lock, which is free. It takes 256 bytes of shared memory.
+    /// Makes a lock, which is free. It takes 128 bytes of shared memory.
     ///
     /// # Examples
     /// ```

@@ -155,7 +155,7 @@ pub enum RwHolders {
 named_verbs!(RwLock, "a lock");
 
 impl RwLock {
-    /// Makes a lock, which is free. It takes 4352 bytes of shared memory.
+    /// Makes a lock, which is free. It takes 5 KiB of shared memory.
     ///
     /// # Examples
     /// ```

@@ -43,3 +43,13 @@ fn a_value_that_arrives_damaged_is_said_to_be() {
     let error = transfer::copied::<_, Value<u64>>(&value).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
 }
+
+/// As `Value::new` says.
+#[test]
+fn a_value_is_as_large_as_is_said() {
+    fn bytes<const N: usize>() -> usize {
+        size_of_val(Value::new([7_u64; N]).unwrap().object.words())
+    }
+    // 48 bytes, twice as many words of eight, and so on to the next multiple of 128.
+    assert_eq!([bytes::<1>(), bytes::<5>(), bytes::<6>(), bytes::<13>()], [128, 128, 256, 256]);
+}
