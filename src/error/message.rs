@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::Error;
+use super::{Error, ErrorKind};
 
 /// A message that was not sent, and why. It is still there: [`into_inner`](Self::into_inner).
 ///
@@ -63,6 +63,36 @@ pub(crate) enum Cause {
 impl From<Error> for Cause {
     fn from(error: Error) -> Self {
         Self::Failed(error)
+    }
+}
+
+impl Cause {
+    /// The error of this cause, which describes it in these words.
+    fn into_error(self, message: String) -> Error {
+        let kind = match self {
+            Self::Disconnected { .. } => ErrorKind::Disconnected,
+            Self::WouldBlock => ErrorKind::WouldBlock,
+            Self::TimedOut => ErrorKind::Timeout,
+            Self::Failed(error) => return error,
+        };
+        Error::new(kind, message)
+    }
+}
+
+/// For `?` in functions that return a [`Result`](crate::Result) of this crate. The message that was
+/// not sent is dropped.
+impl<T> From<SendError<T>> for Error {
+    fn from(error: SendError<T>) -> Self {
+        let message = error.to_string();
+        error.cause.into_error(message)
+    }
+}
+
+/// For `?` in functions that return a [`Result`](crate::Result) of this crate.
+impl From<RecvError> for Error {
+    fn from(error: RecvError) -> Self {
+        let message = error.to_string();
+        error.cause.into_error(message)
     }
 }
 
@@ -339,5 +369,33 @@ impl<T> std::error::Error for SendError<T> {
 impl std::error::Error for RecvError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.error().map(|error| error as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_a_message_is_an_error_of_the_same_words() {
+        let causes = [
+            (Cause::Disconnected { died: true }, ErrorKind::Disconnected),
+            (Cause::WouldBlock, ErrorKind::WouldBlock),
+            (Cause::TimedOut, ErrorKind::Timeout),
+        ];
+        for (cause, kind) in causes {
+            let error = RecvError::new(Way::Pipe, cause);
+            let words = error.to_string();
+            let error = Error::from(error);
+            assert_eq!((error.kind(), error.to_string()), (kind, words));
+        }
+        let failed = Error::new(ErrorKind::Codec, "no such value");
+        let error = Error::from(SendError::new(Way::Queue, 7, failed.into()));
+        assert_eq!((error.kind(), error.to_string()), (ErrorKind::Codec, "no such value".into()));
+        let full = Error::from(SendError::new(Way::Queue, 7, Cause::WouldBlock));
+        assert_eq!(
+            (full.kind(), full.to_string()),
+            (ErrorKind::WouldBlock, "sending on a full queue".into())
+        );
     }
 }

@@ -99,8 +99,8 @@ pub enum ErrorKind {
     WouldBlock,
     /// This thread would wait for itself.
     Deadlock,
-    /// A task of a pool, or a call of a hosted object, has no result: its function panicked, or the
-    /// workers do not stay alive.
+    /// A function of another process, a task of a pool, or a call of a hosted object, has no
+    /// result: it panicked, or the workers do not stay alive.
     Worker,
     /// What a lock guards may be half written: an owner died or panicked.
     Poisoned,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::sys::child;
 
 /// How a process ended.
@@ -396,5 +396,22 @@ impl std::error::Error for JoinError {
 impl From<Error> for JoinError {
     fn from(error: Error) -> Self {
         Self::Error(error)
+    }
+}
+
+/// For `?` in functions that return a [`Result`](crate::Result) of this crate: of the kind
+/// [`Worker`](ErrorKind::Worker) if the function panicked, [`Spawn`](ErrorKind::Spawn) if it was
+/// never called, [`Disconnected`](ErrorKind::Disconnected) if the process ended before it returned.
+impl From<JoinError> for Error {
+    fn from(error: JoinError) -> Self {
+        let kind = match &error {
+            JoinError::Error(_) | JoinError::Panicked(_) => ErrorKind::Worker,
+            JoinError::NotStarted(_) => ErrorKind::Spawn,
+            _ => ErrorKind::Disconnected,
+        };
+        match error {
+            JoinError::Error(error) => error,
+            other => Self::new(kind, other.to_string()),
+        }
     }
 }
