@@ -110,11 +110,13 @@ pub enum ErrorKind {
     Bounds,
     /// Nothing has this name.
     NotFound,
-    /// Something has this name already, or somebody uses it.
+    /// Shared memory has this name already, or a process has what this call is to replace or to
+    /// take: a [`Name`](crate::Name) is taken, in use, or both ends of its pipe are.
     Exists,
     /// Two programs mean different things: what one has made is not what the other one asks for.
     Mismatch,
-    /// Somebody else has the name, or the place in the file system.
+    /// A [`Listener`](crate::Listener) can not have this place in the file system: somebody listens
+    /// there, or something else is there.
     InUse,
     /// One side did not let the other in: another user, another key, other messages, or no
     /// handshake at all. It concerns that one connection alone.
