@@ -53,7 +53,7 @@
 //! that writes into the shared memory on purpose can spoil the messages of others, but not the
 //! memory safety of their programs.
 
-// The models are built of two rooms alone.
+// The models are built of the three lowest rooms alone, and do not use all that is in them.
 #![cfg_attr(multiproc_loom, allow(dead_code, unused_imports))]
 
 mod error;

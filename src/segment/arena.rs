@@ -205,8 +205,8 @@ impl Segment {
         }
     }
 
-    /// One handle less; with the last of all participants the block goes.
-    /// How many this process still has.
+    /// One handle less; with the last of all participants the block goes. How many handles of it
+    /// this process still has.
     pub(super) fn unhold(&self, index: u32) -> u32 {
         if !self.is_ours() {
             return 0;

@@ -7,8 +7,8 @@ thread_local! {
     static NUMBER: Cell<u32> = const { Cell::new(0) };
 }
 
-/// The number of this thread, of 31 bits: never zero, and no other of this process has it, nor of
-/// one that it was forked from.
+/// The number of this thread, of 31 bits: never zero, and until so many threads have asked for one,
+/// no other of this process has it, nor of one that it was forked from.
 #[inline]
 pub(crate) fn number() -> u32 {
     match NUMBER.get() {
@@ -20,7 +20,7 @@ pub(crate) fn number() -> u32 {
 #[cold]
 fn take_number() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1);
-    // Relaxed: a number is all there is to it. Not zero also after 2^31 threads.
+    // Relaxed: a number is all there is to it. After 2^31 threads they come again, and never zero.
     let number = (NEXT.fetch_add(1, Ordering::Relaxed) & (u32::MAX >> 1)).max(1);
     NUMBER.set(number);
     number

@@ -67,7 +67,7 @@ pub(crate) fn not_packed<E>(error: Error, custom: impl FnOnce(String) -> E) -> E
     custom(message)
 }
 
-/// As [`not_packed`], on the way out.
+/// As [`not_packed`], for a handle that could not be taken out of its parcel.
 pub(crate) fn not_unpacked<E>(error: Error, custom: impl FnOnce(String) -> E) -> E {
     let message = error.to_string();
     INCOMING.with_borrow_mut(|incoming| {

@@ -19,7 +19,7 @@ use super::super::Corrupt;
 #[cfg(not(multiproc_loom))]
 use super::super::memory::LINE;
 
-/// The most slots a ring may have. An index takes 32 bits of a position, which leaves 2^30 laps.
+/// The most slots a ring may have. An index takes 32 bits of a position, which leaves 2^29 laps.
 pub(crate) const CAPACITY_MAX: u64 = u32::MAX as u64;
 
 /// Slots for [`WideRing`](super::WideRing) and the hints above them.
