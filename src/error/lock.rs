@@ -248,17 +248,14 @@ impl<G> LockError<G> {
 
 impl<G> From<LockError<G>> for Error {
     fn from(error: LockError<G>) -> Self {
-        let kind = match &error {
+        let kind = match error {
+            LockError::Failed(error) => return error,
             LockError::OwnerDied { .. } | LockError::Panicked { .. } => ErrorKind::Poisoned,
             LockError::WouldBlock => ErrorKind::WouldBlock,
             LockError::TimedOut => ErrorKind::Timeout,
             LockError::WouldDeadlock => ErrorKind::Deadlock,
-            LockError::Failed(_) => ErrorKind::Corrupt,
         };
-        match error {
-            LockError::Failed(error) => error,
-            other => Error::new(kind, other.to_string()),
-        }
+        Self::new(kind, error.to_string())
     }
 }
 

@@ -8,12 +8,13 @@
 
 use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::job::{self, Birth, MAGIC, Role};
 use super::{child, server};
+use crate::shim::lock;
 use crate::sys::clock::Deadline;
 use crate::sys::{child as kernel, clone, image, letter, task};
 use crate::trace::Quiet;
@@ -65,7 +66,7 @@ extern "C" fn before_main() {
 pub fn init() {
     // Relaxed: read by this thread, or by threads that it starts.
     IN_MAIN.store(true, Ordering::Relaxed);
-    let waiting = WAITING.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let waiting = lock(&WAITING).take();
     if let Some(control) = waiting {
         work(control);
     }
@@ -92,7 +93,7 @@ fn started(value: &CStr) {
     // would be in conflict with every program that changes it at its start.
     unsafe { task::remove_variable(OsStr::new(job::VARIABLE)) };
     if goes_to_main {
-        *WAITING.lock().unwrap_or_else(PoisonError::into_inner) = Some(control);
+        *lock(&WAITING) = Some(control);
     } else {
         work(control);
     }

@@ -28,13 +28,13 @@ mod tests;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::raw::blocks::Block;
 use crate::raw::participants::{PARTICIPANTS_MAX, Participant};
 use crate::raw::wait::{Fence, Terms};
-use crate::shim::{AtomicU32, Futex, Ordering::*};
+use crate::shim::{AtomicU32, Futex, Ordering::*, lock};
 use crate::sys::clock::Deadline;
 use crate::sys::{self, barrier, holder::Holder, lease, mapping::Mapping, memfd, shm};
 
@@ -297,7 +297,7 @@ impl Segment {
 
     fn books(&self) -> MutexGuard<'_, Books> {
         // A panic in between leaves the books whole: every change is one insertion or removal.
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.books)
     }
 }
 

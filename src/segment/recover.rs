@@ -1,7 +1,6 @@
 //! What the dead held goes back: idempotent, interruptible, without a panic.
 
 use std::os::fd::AsFd;
-use std::sync::PoisonError;
 
 use crate::raw::barrier::Barrier;
 use crate::raw::blocks::State;
@@ -15,7 +14,7 @@ use crate::raw::queue::{QueueAt, Store};
 use crate::raw::ranges::Ranges;
 use crate::raw::rwlock::RwLock;
 use crate::raw::semaphore::Semaphore;
-use crate::shim::Ordering::*;
+use crate::shim::{Ordering::*, lock};
 use crate::sys::{lease, shm};
 use crate::trace::{self, Tally};
 
@@ -56,7 +55,7 @@ impl Segment {
         }
         let _gate = registry::gate();
         // Who comes second, of the threads of this process, goes on when the corpse is buried.
-        let _turn = self.burying.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = lock(&self.burying);
         let Some(reap) = entry.claim(id, self.me(), |who| self.is_dead(who)) else { return false };
         self.bury(id, entry, &reap);
         true
