@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::raw::memory::LINE;
+use crate::raw::memory::{CACHE_LINE, LINE, PAGE};
 use crate::raw::queue::{BLOCK_HEAD, Plan, PlanFlags, STRIDE_MAX};
 use crate::raw::swap::chain::RINGS_MAX;
 use crate::raw::swap::handle::Ends;
@@ -64,9 +64,6 @@ const RINGS: u32 = RINGS_MAX;
 
 /// The address space for messages that do not lie in the ring, unless told otherwise: 64 GiB.
 const MEMORY_DEFAULT: usize = 64 << 30;
-
-/// What lies beside the ring is aligned to this.
-const PAGE: usize = 4096;
 
 /// Plain values of up to so many bytes lie in the ring.
 const PLAIN_INLINE_MAX: usize = 4096;
@@ -382,7 +379,7 @@ impl<C> QueueBuilder<C> {
         let handles = check(self.handles, QueueBuilder::HANDLES_MAX, "handles")?;
         // The name has one, too, where there are as many.
         let handles = (handles + u32::from(has_name)).min(HANDLES_MAX);
-        if C::SHAPE.is_plain() && align_of::<T>() > PAGE {
+        if C::SHAPE.is_plain() && align_of::<T>() > PAGE as usize {
             let what = format!("a queue of values aligned to {} bytes", align_of::<T>());
             return Err(Error::new(ErrorKind::Limit, what));
         }
@@ -432,7 +429,6 @@ impl<C> QueueBuilder<C> {
 /// The bytes from one block to the next: a line for the small ones, so that two of them are never
 /// fought over, and as few as possible for the others.
 fn stride(payload_at: usize, payload: usize, align: usize) -> usize {
-    const CACHE_LINE: usize = LINE / 2;
     let bytes = payload_at + payload;
     if bytes <= CACHE_LINE { CACHE_LINE } else { bytes.next_multiple_of(align) }
 }

@@ -27,6 +27,9 @@ pub(crate) const LINE: usize = 128;
 /// What moves between two cores.
 pub(crate) const CACHE_LINE: usize = 64;
 
+/// What the kernel gives and takes memory in.
+pub(crate) const PAGE: u64 = 4096;
+
 /// How far one end has come, where the other end can see it. Wraps around after 2^64.
 #[derive(Debug)]
 #[repr(C, align(128))]

@@ -21,13 +21,11 @@ use std::{fmt, ptr::NonNull};
 use super::Corrupt;
 #[cfg(not(multiproc_loom))]
 use super::memory::LINE;
+pub(super) use super::memory::PAGE;
 use crate::shim::AtomicU64;
 
 /// The bytes of a unit.
 pub(crate) const UNIT: u64 = 16 << 10;
-
-/// The bytes that the kernel gives memory to at once.
-pub(super) const PAGE: u64 = 4 << 10;
 
 /// The owner of a unit that is free.
 pub(super) const FREE: u64 = 0;

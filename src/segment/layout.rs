@@ -15,6 +15,7 @@
 //! they are taken, and of a sparse block as it goes on. The rest is address space.
 
 use crate::raw::blocks::{BLOCKS_MAX, Block, GRANULE, GRANULES_MAX};
+pub(super) use crate::raw::memory::PAGE;
 use crate::raw::participants::{PARTICIPANTS_MAX, Participant};
 use crate::shim::{AtomicU32, AtomicU64, Futex, Ordering::*};
 
@@ -23,9 +24,6 @@ pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"multiprc");
 
 /// Changes whenever a byte in a segment changes its meaning.
 pub(crate) const ABI: u32 = 4;
-
-/// What the kernel gives and takes memory in.
-pub(super) const PAGE: u64 = 4096;
 
 /// The first page. Written once by the maker; what changes later is on the second line.
 #[repr(C, align(128))]

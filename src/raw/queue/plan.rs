@@ -1,7 +1,7 @@
 //! What a queue is like, and where its parts are.
 
 use crate::raw::bench::{Bench, FIRST, Waiter};
-use crate::raw::memory::LINE;
+use crate::raw::memory::{CACHE_LINE, LINE, PAGE};
 use crate::raw::swap::chain::{Entry, RINGS_MAX, Turns};
 use crate::raw::swap::handle::Handle;
 use crate::raw::swap::{HANDLES_MAX, Hints, Shape};
@@ -17,10 +17,6 @@ pub(crate) const FIRST_WAITER: u32 = FIRST as u32;
 
 /// The largest block of a ring. What is longer lies in the stock.
 pub(crate) const STRIDE_MAX: u32 = 1 << 16;
-
-pub(super) const CACHE_LINE: usize = 64;
-
-const PAGE: usize = 4096;
 
 /// What a block begins with, where the queue has a stock.
 pub(crate) const BLOCK_HEAD: u32 = 16;
@@ -171,7 +167,7 @@ impl Plan {
         let (mut units_at, mut furnished, mut total) = (stock_at, stock_at, stock_at);
         if self.units > 0 {
             let words = StockAt::bytes_for(self.units);
-            units_at = stock_at.checked_add(words)?.checked_next_multiple_of(PAGE)?;
+            units_at = stock_at.checked_add(words)?.checked_next_multiple_of(PAGE as usize)?;
             // The tables of what comes later get their pages as they are used.
             furnished = rings_at + size_of::<RingEntry>();
             let units = usize::try_from(u64::from(self.units) * UNIT).ok()?;

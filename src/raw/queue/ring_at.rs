@@ -4,12 +4,13 @@
 use std::mem::offset_of;
 use std::ptr::NonNull;
 
+use crate::raw::memory::CACHE_LINE;
 use crate::raw::stock::Holder;
 use crate::raw::swap::{Hints, Shape, SwapMemory};
 use crate::raw::units::Deed;
 use crate::shim::{self, AtomicU32, AtomicU64};
 
-use super::plan::{BLOCK_HEAD, CACHE_LINE};
+use super::plan::BLOCK_HEAD;
 
 /// A ring in mapped memory. Copies of it are the same ring.
 #[derive(Clone, Copy, Debug)]

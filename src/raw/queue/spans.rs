@@ -4,11 +4,12 @@
 
 use std::ops::Range;
 
+use crate::raw::memory::CACHE_LINE;
 use crate::raw::swap::{Hints, SwapMemory};
 use crate::shim::Ordering::Relaxed;
 
 use super::at::QueueAt;
-use super::plan::{CACHE_LINE, RingEntry, RingLayout};
+use super::plan::{RingEntry, RingLayout};
 
 /// The bytes of a slot of a wide ring.
 const WIDE_SLOT: usize = 16;
