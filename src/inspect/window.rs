@@ -5,7 +5,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::ptr::NonNull;
 
-use crate::error::{Error, ErrorKind};
 use crate::raw::Corrupt;
 use crate::raw::frame::FrameProducer;
 use crate::raw::kind::Kind;
@@ -161,8 +160,10 @@ unsafe impl FrameMemory for Records<'_> {
 pub(super) struct NoPages;
 
 impl Pages for NoPages {
-    fn furnish(&self, _offset: u64, _length: u64) -> Result<(), Error> {
-        Err(Error::new(ErrorKind::Misuse, "take memory for a picture of a queue"))
+    type Refused = ();
+
+    fn furnish(&self, _offset: u64, _length: u64) -> Result<(), ()> {
+        Err(())
     }
 
     fn discard(&self, _offset: u64, _length: u64) {}

@@ -2,7 +2,7 @@
 
 use crate::error::{Cause, Error, ErrorKind};
 use crate::raw::Corrupt;
-use crate::raw::queue::RingAt;
+use crate::raw::queue::{Refused, RingAt};
 use crate::raw::swap::Pushed;
 use crate::raw::swap::chain::{ChainHand, Failure, Sent};
 use crate::raw::swap::handle::Ends;
@@ -162,7 +162,7 @@ impl<T, C: Codec<T>> Port<T, C> {
     #[cold]
     fn publish_when_free(
         &mut self,
-        refused: Result<Sent, Failure<Error>>,
+        refused: Result<Sent, Failure<Refused<Error>>>,
         deadline: Option<Deadline>,
     ) -> Result<(), Cause> {
         let Self { core, track, room, .. } = self;
@@ -219,12 +219,12 @@ fn follow(core: &Core, hand: &ChainHand<RingAt>, room: Room, refused: Sent) -> R
 
 /// What became of a push. Where it would have taken more memory than the queue was made for, the
 /// queue is full.
-fn outcome_of(pushed: Result<Sent, Failure<Error>>) -> Result<Sent, Cause> {
+fn outcome_of(pushed: Result<Sent, Failure<Refused<Error>>>) -> Result<Sent, Cause> {
     match pushed {
         Ok(sent) => Ok(sent),
-        Err(Failure::Corrupt) => Err(Corrupt.into()),
-        Err(Failure::NoMemory(error)) if error.kind() == ErrorKind::Limit => Ok(Sent::Full),
-        Err(Failure::NoMemory(error)) => Err(error.into()),
+        Err(Failure::NoMemory(Refused::UsedUp)) => Ok(Sent::Full),
+        Err(Failure::NoMemory(Refused::NoPages(error))) => Err(error.into()),
+        Err(Failure::Corrupt | Failure::NoMemory(Refused::Corrupt)) => Err(Corrupt.into()),
     }
 }
 

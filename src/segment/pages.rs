@@ -124,6 +124,8 @@ impl Segment {
 }
 
 impl Pages for Shared {
+    type Refused = Error;
+
     fn furnish(&self, offset: u64, length: u64) -> Result<()> {
         Self::furnish(self, offset, length)
     }
@@ -136,6 +138,8 @@ impl Pages for Shared {
 
 /// A block of a segment, for those who recover. They have passed the gate.
 impl Pages for (&Segment, u32) {
+    type Refused = Error;
+
     fn furnish(&self, offset: u64, length: u64) -> Result<()> {
         self.0.furnish(&self.0.place(self.1)?, offset, length)
     }

@@ -25,7 +25,7 @@ mod store;
 pub(crate) use at::{Awaited, QueueAt};
 pub(crate) use plan::{BLOCK_HEAD, FIRST_WAITER, MARKS, Plan, PlanFlags, STRIDE_MAX};
 pub(crate) use ring_at::RingAt;
-pub(crate) use store::{Pages, Store};
+pub(crate) use store::{Pages, Refused, Store};
 
 /// How many bytes every queue has at least.
 pub(crate) const HEAD_BYTES: u64 = size_of::<plan::Head>() as u64;

@@ -3,7 +3,6 @@
 
 use std::ops::Range;
 
-use crate::error::{Error, ErrorKind};
 use crate::raw::Corrupt;
 use crate::raw::bench::wake_everyone;
 use crate::raw::stock::Holder;
@@ -30,10 +29,30 @@ const RING_DEEDS: u64 = 0xffff << 32;
 const _: () = assert!((RINGS_MAX as u64) << 32 < RING_DEEDS);
 const _: () = assert!(RING_DEEDS + RINGS_MAX as u64 <= 1 << 48);
 
+/// Why a queue got no more memory.
+#[derive(Debug)]
+pub(crate) enum Refused<R> {
+    /// Its words are not what they must be.
+    Corrupt,
+    /// All that it was made for is in use.
+    UsedUp,
+    /// There are no pages.
+    NoPages(R),
+}
+
+impl<R> From<Corrupt> for Refused<R> {
+    fn from(Corrupt: Corrupt) -> Self {
+        Self::Corrupt
+    }
+}
+
 /// The pages of a queue's memory, counted in bytes from its beginning.
 pub(crate) trait Pages {
+    /// Why there are none.
+    type Refused;
+
     /// Sees to it that a range has pages.
-    fn furnish(&self, offset: u64, length: u64) -> Result<(), Error>;
+    fn furnish(&self, offset: u64, length: u64) -> Result<(), Self::Refused>;
 
     /// Gives the whole pages in a range back. Where the system refuses, they stay.
     fn discard(&self, offset: u64, length: u64);
@@ -146,26 +165,20 @@ impl<P: Pages> Store<P> {
     }
 
     /// The unit that a new ring begins with.
-    fn unit_for(&self, number: u32) -> Result<u64, Error> {
-        let corrupt = |Corrupt| Error::new(ErrorKind::Corrupt, "the rings of a queue");
+    fn unit_for(&self, number: u32) -> Result<u64, Refused<P::Refused>> {
         let entry = self.at.ring_entry(number);
-        let deed = Deed::new(RING_DEEDS + u64::from(number)).ok_or_else(|| corrupt(Corrupt))?;
+        let deed = Deed::new(RING_DEEDS + u64::from(number)).ok_or(Corrupt)?;
         let holder = Holder { deed, run: &entry.run };
-        let stock = self.at.stock().ok_or_else(|| corrupt(Corrupt))?;
+        let stock = self.at.stock().ok_or(Corrupt)?;
         // Somebody who died in here may have taken it, or a part of it.
-        if let Some(run) = stock.find(&holder).map_err(corrupt)? {
+        if let Some(run) = stock.find(&holder)? {
             return Ok(run.bytes().start / UNIT);
         }
-        stock.free(&holder, |_| true, |_| {}).map_err(corrupt)?;
+        stock.free(&holder, |_| true, |_| {})?;
         let count = (self.at.layout.more.length as u64).div_ceil(UNIT) as u32;
-        let run = stock.take(&holder, count).map_err(corrupt)?.ok_or_else(used_up)?;
+        let run = stock.take(&holder, count)?.ok_or(Refused::UsedUp)?;
         Ok(run.bytes().start / UNIT)
     }
-}
-
-fn used_up() -> Error {
-    let what = "all the memory that a queue was made for: see QueueBuilder::memory";
-    Error::new(ErrorKind::Limit, what)
 }
 
 impl<P: Pages> HandleTable for Store<P> {
@@ -222,7 +235,7 @@ impl<P: Pages> Rings for Store<P> {
 }
 
 impl<P: Pages> ChainMemory for Store<P> {
-    type Refused = Error;
+    type Refused = Refused<P::Refused>;
 
     fn turns(&self) -> &Turns {
         &self.at.head().turns
@@ -239,13 +252,14 @@ impl<P: Pages> ChainMemory for Store<P> {
         }
     }
 
-    fn furnish(&self, number: u32, place: Option<u64>) -> Result<u64, Error> {
+    fn furnish(&self, number: u32, place: Option<u64>) -> Result<u64, Self::Refused> {
         if number == 0 {
             return Ok(0);
         }
         let unit = place.map_or_else(|| self.unit_for(number), Ok)?;
         let length = self.at.layout.more.length as u64;
-        self.pages.furnish(self.offset(unit.saturating_mul(UNIT)), length)?;
+        let offset = self.offset(unit.saturating_mul(UNIT));
+        self.pages.furnish(offset, length).map_err(Refused::NoPages)?;
         Ok(unit)
     }
 
