@@ -1,13 +1,12 @@
 //! A set of fds that one thread waits for, and a bell that others ring to call it.
-#![allow(unsafe_code)]
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use super::chime::Chime;
 use super::number::above_standard;
 
 /// The key that [`Watch::wait`] reports when the bell was rung.
@@ -20,16 +19,13 @@ const EVENTS: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Watch {
     set: Epoll,
-    bell: EventFd,
+    bell: Chime,
 }
 
 impl Watch {
     pub(crate) fn new() -> io::Result<Self> {
         let set = Epoll(above_standard(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?.0)?);
-        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-        let bell = above_standard(EventFd::from_value_and_flags(0, flags)?.into())?;
-        // SAFETY: it is an eventfd, of the kind that was asked for.
-        let bell = unsafe { EventFd::from_owned_fd(bell) };
+        let bell = Chime::new()?;
         set.add(&bell, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
         Ok(Self { set, bell })
     }
@@ -46,11 +42,7 @@ impl Watch {
 
     /// Makes the waiting thread report [`BELL`].
     pub(crate) fn ring(&self) -> io::Result<()> {
-        match self.bell.write(1) {
-            // Full means that it has been rung and not heard yet.
-            Ok(_) | Err(Errno::EAGAIN) => Ok(()),
-            Err(cause) => Err(cause.into()),
-        }
+        self.bell.ring()
     }
 
     /// Closes the fds of a set that came over a fork, whose memory can be neither used nor freed.
@@ -71,7 +63,7 @@ impl Watch {
         };
         for event in &events[..found] {
             if event.data() == BELL {
-                let _ = self.bell.read();
+                self.bell.silence();
             }
             report(event.data());
         }

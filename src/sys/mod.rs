@@ -19,6 +19,7 @@ pub(crate) mod letter;
 pub(crate) mod mapping;
 pub(crate) mod memfd;
 pub(crate) mod number;
+mod poll;
 pub(crate) mod random;
 pub(crate) mod replica;
 #[cfg(all(feature = "tracing", not(multiproc_loom)))]

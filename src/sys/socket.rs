@@ -4,8 +4,8 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
+use nix::poll::PollFd;
 pub(crate) use nix::poll::PollFlags;
-use nix::poll::{PollFd, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, Shutdown, SockFlag, SockType, recv, sendmsg, shutdown,
     socketpair,
@@ -13,6 +13,7 @@ use nix::sys::socket::{
 
 use super::clock::Deadline;
 use super::number::above_standard;
+use super::poll;
 
 /// Linux carries no more fds in one packet (`SCM_MAX_FD`).
 pub(crate) const FDS_PER_PACKET_MAX: usize = 253;
@@ -233,18 +234,22 @@ pub(crate) fn ready(
 ) -> io::Result<Option<usize>> {
     let mut polled: Vec<PollFd<'_>> =
         fds.iter().map(|(fd, what)| PollFd::new(*fd, *what)).collect();
-    loop {
-        let timeout = match deadline.left() {
-            None => PollTimeout::NONE,
-            // Rounded up, so that a wait never ends before its deadline.
-            Some(left) => {
-                PollTimeout::try_from(left.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX)
-            }
-        };
-        match poll(&mut polled, timeout) {
-            Ok(0) if deadline.is_past() => return Ok(None),
-            Ok(0) | Err(Errno::EINTR) => {}
-            Ok(_) => {
+    if !poll::until(&mut polled, deadline)? {
+        return Ok(None);
+    }
+    Ok(polled.iter().position(|fd| fd.any().unwrap_or(true)))
+}
+
+/// Whether an error of a socket says that the other end is gone.
+pub(crate) fn is_gone(cause: &io::Error) -> bool {
+    matches!(cause.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET | libc::ENOTCONN))
+}
+
+/// Whether `fd` is readable now, at its end, or broken.
+pub(crate) fn is_readable(fd: impl AsFd) -> io::Result<bool> {
+    let now = Deadline::after(std::time::Duration::ZERO);
+    Ok(ready(&[(fd.as_fd(), PollFlags::POLLIN)], now)?.is_some())
+}
 
 #[cfg(test)]
 mod tests {
@@ -263,22 +268,4 @@ mod tests {
         refuse(there.as_fd());
         assert!(is_readable(&reader).unwrap(), "somebody has the other end of the pipe");
     }
-}
-                let first = polled.iter().position(|fd| fd.any().unwrap_or(true));
-                return Ok(first);
-            }
-            Err(cause) => return Err(cause.into()),
-        }
-    }
-}
-
-/// Whether an error of a socket says that the other end is gone.
-pub(crate) fn is_gone(cause: &io::Error) -> bool {
-    matches!(cause.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET | libc::ENOTCONN))
-}
-
-/// Whether `fd` is readable now, at its end, or broken.
-pub(crate) fn is_readable(fd: impl AsFd) -> io::Result<bool> {
-    let now = Deadline::after(std::time::Duration::ZERO);
-    Ok(ready(&[(fd.as_fd(), PollFlags::POLLIN)], now)?.is_some())
 }

@@ -11,12 +11,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{Builder, Scope, scope};
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 
 use super::chime::Chime;
 use super::clock::Deadline;
-use super::{futex, task};
+use super::{futex, poll, task};
 
 /// Enough for what runs in a helper: system calls.
 const STACK: usize = 64 << 10;
@@ -96,21 +95,8 @@ fn help<'scope>(helpers: &'scope Scope<'scope, '_>, what: impl FnOnce() + Send +
 fn wait_for(fds: &[BorrowedFd<'_>], deadline: Deadline) -> io::Result<Vec<bool>> {
     let mut polled: Vec<PollFd<'_>> =
         fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
-    loop {
-        let timeout = match deadline.left() {
-            None => PollTimeout::NONE,
-            // Rounded up, so that a wait never ends before its deadline.
-            Some(left) => {
-                PollTimeout::try_from(left.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX)
-            }
-        };
-        match poll(&mut polled, timeout) {
-            Ok(0) if !deadline.is_past() => {}
-            Err(Errno::EINTR) => {}
-            Ok(_) => return Ok(polled.iter().map(|fd| fd.any().unwrap_or(true)).collect()),
-            Err(cause) => return Err(cause.into()),
-        }
-    }
+    poll::until(&mut polled, deadline)?;
+    Ok(polled.iter().map(|fd| fd.any().unwrap_or(true)).collect())
 }
 
 #[cfg(test)]
