@@ -404,14 +404,33 @@ impl From<Error> for JoinError {
 /// never called, [`Disconnected`](ErrorKind::Disconnected) if the process ended before it returned.
 impl From<JoinError> for Error {
     fn from(error: JoinError) -> Self {
-        let kind = match &error {
-            JoinError::Error(_) | JoinError::Panicked(_) => ErrorKind::Worker,
+        let kind = match error {
+            JoinError::Error(error) => return error,
+            JoinError::Panicked(_) => ErrorKind::Worker,
             JoinError::NotStarted(_) => ErrorKind::Spawn,
-            _ => ErrorKind::Disconnected,
+            JoinError::Exited(_) | JoinError::Signaled(_) | JoinError::Lost => {
+                ErrorKind::Disconnected
+            }
         };
-        match error {
-            JoinError::Error(error) => error,
-            other => Self::new(kind, other.to_string()),
+        Self::new(kind, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_a_process_ended_is_an_error_of_the_same_words() {
+        let ends = [
+            (JoinError::Exited(3), ErrorKind::Disconnected),
+            (JoinError::Lost, ErrorKind::Disconnected),
+            (JoinError::Error(Error::new(ErrorKind::Codec, "no such value")), ErrorKind::Codec),
+        ];
+        for (end, kind) in ends {
+            let words = end.to_string();
+            let error = Error::from(end);
+            assert_eq!((error.kind(), error.to_string()), (kind, words));
         }
     }
 }
