@@ -127,7 +127,7 @@ impl<A: Serialize + Send + Sync> Work for InitWork<A> {
 /// ```
 #[must_use = "there is no pool before `build`"]
 pub struct PoolBuilder {
-    plan: Plan,
+    pub(super) plan: Plan,
     /// The first thing that was wrong; `build` tells.
     error: Option<Error>,
 }
@@ -476,6 +476,7 @@ impl PoolBuilder {
     ///
     /// # Errors
     /// - [`Limit`](ErrorKind::Limit): not 1 to 1000 workers, or there can be no more processes.
+    /// - [`Misuse`](ErrorKind::Misuse): there is a NUL in the name of the workers.
     /// - [`Image`](ErrorKind::Image): the initializer is not part of the program itself.
     /// - [`Worker`](ErrorKind::Worker): the initializer panicked.
     /// - [`Disconnected`](ErrorKind::Disconnected): the initializer ended its process.
@@ -493,6 +494,9 @@ impl PoolBuilder {
         if queue_bound == 0 {
             let what = "a pool in which no task may wait: `queue_bound` is at least 1";
             return Err(Error::new(ErrorKind::Limit, what));
+        }
+        if self.plan.name.contains('\0') {
+            return Err(Error::new(ErrorKind::Misuse, "name workers with a NUL in their name"));
         }
         Pool::start(self.plan)
     }

@@ -27,6 +27,7 @@ mod share;
 mod shared;
 mod signal;
 mod slice;
+mod start;
 mod stats;
 mod task;
 mod wait;
@@ -35,7 +36,7 @@ mod work;
 mod worker;
 
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, ThreadId};
 use std::time::Duration;
 
@@ -50,14 +51,11 @@ pub use task::{Task, TaskFuture};
 pub use wait::{AsCompleted, as_completed, wait_all};
 pub use worker::worker_state;
 
-use crate::error::{Context, Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::sys::clock::Deadline;
-use crate::sys::task as system;
 use crate::transfer::codec::CodecError;
 
-use builder::Plan;
 use injector::Phase;
-use minder::Minder;
 use shared::{Shared, lock};
 use task::Core;
 use work::{Call, Work};
@@ -148,33 +146,6 @@ impl Pool {
     /// ```
     pub fn builder() -> PoolBuilder {
         PoolBuilder::new()
-    }
-
-    fn start(plan: Plan) -> Result<Self> {
-        let cpus = if plan.is_pinned { cpus() } else { Vec::new() };
-        let shared = Arc::new(Shared::new(plan));
-        let pool = Self {
-            shared: Arc::clone(&shared),
-            minders: Mutex::default(),
-            gone: Condvar::new(),
-            _listening: if shared.plan.ctrl_c { Some(interrupt::listen(&shared)?) } else { None },
-        };
-        let (report, reports) = mpsc::channel();
-        for index in 0..shared.plan.workers {
-            let minder = Minder::new(&shared, index);
-            let report = report.clone();
-            let cpu = cpus.get(index % cpus.len().max(1)).copied();
-            let life = thread::Builder::new().name(format!("pool-{}", index + 1));
-            let life = life.spawn(move || mind(minder, cpu, &report));
-            let life = life.context(|| "start a thread of a pool".to_owned())?;
-            let mut minders = pool.minders();
-            minders.ids.push(life.thread().id());
-            minders.lives.push(life);
-        }
-        drop(report);
-        // Whoever fails ends the pool by its drop.
-        reports.iter().take(shared.plan.workers).collect::<Result<(), TaskError>>()?;
-        Ok(pool)
     }
 
     fn minders(&self) -> std::sync::MutexGuard<'_, Minders> {
@@ -443,27 +414,6 @@ impl Pool {
     pub fn pids(&self) -> Vec<u32> {
         self.shared.pids()
     }
-}
-
-/// The life of a pool's thread.
-fn mind(mut minder: Minder, cpu: Option<usize>, report: &mpsc::Sender<Result<(), TaskError>>) {
-    let _serving = minder.shared.identity.serve();
-    if let Some(cpu) = cpu {
-        let _ = system::set_affinity(&system::only_cpu(cpu));
-    }
-    let hired = if minder.is_lazy() { Ok(()) } else { minder.hire() };
-    let is_hired = hired.is_ok();
-    let _ = report.send(hired);
-    if is_hired {
-        minder.run();
-    }
-}
-
-/// The CPUs that this thread may use.
-fn cpus() -> Vec<usize> {
-    let words = system::affinity().unwrap_or_default();
-    let is_set = |cpu: &usize| words[cpu / 64] >> (cpu % 64) & 1 == 1;
-    (0..words.len() * 64).filter(is_set).collect()
 }
 
 /// Why a pool takes no task.
