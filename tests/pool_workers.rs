@@ -3,13 +3,13 @@
 
 mod common;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use multiproc::{
-    Barrier, ErrorKind, Event, Pool, StartMethod, Value, available_parallelism, current,
+    Barrier, ErrorKind, Event, Pool, StartMethod, TaskError, Value, available_parallelism, current,
     worker_state,
 };
 
@@ -106,6 +106,24 @@ fn a_worker_that_has_grown_too_large_is_replaced() {
         assert_ne!(second, first);
         assert_eq!(pool.apply(waste, 1 << 10).unwrap(), second);
         assert_eq!(pool.stats().restarted, 0);
+    });
+}
+
+/// Quick tasks came ahead of time for as long as the line was long, and nobody looked.
+#[test]
+fn a_worker_that_grows_under_load_is_replaced() {
+    common::watched("pool_workers", || {
+        const PIECE: usize = 16 << 10;
+        const MOST: usize = 32 << 20;
+        let pool = Pool::builder().workers(1).memory_per_worker(MOST as u64).build().unwrap();
+        let quick: Vec<_> = (0..1000).map(|n| pool.submit(square, n).unwrap()).collect();
+        let tasks: Vec<_> = (0..8000).map(|_| pool.submit(waste, PIECE).unwrap()).collect();
+        quick.into_iter().for_each(|task| _ = task.get().unwrap());
+        let mut shares = BTreeMap::new();
+        for task in tasks {
+            *shares.entry(task.get().unwrap()).or_insert(0) += 1;
+        }
+        assert!(shares.values().all(|share| *share <= MOST / PIECE), "{shares:?}");
     });
 }
 
@@ -278,4 +296,91 @@ fn a_new_worker_is_there_before_the_old_one_goes() {
         assert!((4..=5).contains(&succession.1.load(Relaxed)));
         assert_eq!(pool.stats().restarted, 0);
     });
+}
+
+/// This process can open no more files, until it is said how many it may have.
+fn open_no_more() -> libc::rlimit {
+    let mut before = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut before) }, 0);
+    may_open(libc::rlimit { rlim_cur: 3, ..before });
+    before
+}
+
+fn may_open(limit: libc::rlimit) {
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
+}
+
+/// It was the end of the pool, and of all that others did.
+#[test]
+fn a_worker_that_cannot_be_started_now_is_started_later() {
+    common::alone("cannot_be_started_now", |()| {
+        let pool = Pool::builder().workers(2).lazy(true).build().unwrap();
+        let first = pool.submit(pid_after, Duration::from_millis(500)).unwrap();
+        common::until(|| !pool.stats().busy.iter().all(Duration::is_zero));
+        let before = open_no_more();
+        // Nobody else has a worker that could do it before.
+        let next = pool.submit(square, 3).unwrap();
+        let pid = first.get().unwrap();
+        assert_eq!(next.get().unwrap(), 9);
+        assert_eq!(pool.pids(), [pid]);
+        may_open(before);
+        let pids = [(); 2].map(|()| pool.submit(pid_after, Duration::from_millis(200)).unwrap());
+        assert!(pids.into_iter().any(|task| task.get().unwrap() != pid));
+    });
+}
+
+#[test]
+fn a_lazy_pool_outlives_that_it_has_no_worker() {
+    common::alone("has_no_worker", |()| {
+        let pool = Pool::builder().workers(2).lazy(true).build().unwrap();
+        let before = open_no_more();
+        for n in 0..20 {
+            match pool.apply(square, n) {
+                Err(TaskError::Error(error)) => assert_eq!(error.kind(), ErrorKind::Limit),
+                other => panic!("{other:?}"),
+            }
+        }
+        may_open(before);
+        assert_eq!(pool.apply(square, 3).unwrap(), 9);
+    });
+}
+
+static IS_MOODY: AtomicBool = AtomicBool::new(false);
+
+#[derive(serde::Deserialize)]
+struct Moody;
+
+impl serde::Serialize for Moody {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if IS_MOODY.load(Relaxed) {
+            return Err(serde::ser::Error::custom("not today"));
+        }
+        serializer.serialize_unit_struct("Moody")
+    }
+}
+
+fn take(_: Moody) {}
+
+/// Those whose turn it was not were told that workers die too fast.
+#[test]
+fn a_pool_that_cannot_start_a_worker_says_why() {
+    common::watched("pool_workers", || {
+        let pool = Pool::builder().workers(1).initializer(take, Moody).build().unwrap();
+        IS_MOODY.store(true, Relaxed);
+        pool.apply(kill_myself, ()).unwrap_err();
+        // The first one finds it out.
+        for n in 0..4 {
+            let end = multiproc::Error::from(pool.apply(square, n).unwrap_err());
+            assert_eq!(end.kind(), ErrorKind::Codec, "{n}: {end}");
+        }
+        assert_eq!(pool.submit(square, 4).unwrap_err().kind(), ErrorKind::Codec);
+    });
+}
+
+#[test]
+fn a_name_that_no_thread_can_have_is_refused() {
+    for is_here in [true, false] {
+        let pool = Pool::builder().workers(1).name("no\0name").in_process(is_here).build();
+        assert_eq!(pool.unwrap_err().kind(), ErrorKind::Misuse);
+    }
 }

@@ -22,14 +22,15 @@ impl Minder {
             if self.worker.is_none()
                 && let Err(error) = self.hire()
             {
-                if matches!(error, TaskError::Error(_)) {
-                    return self.give_up(work, error);
-                }
-                // The initializer has failed where it had done well before.
-                self.shared.injector.count_restart();
                 if let Some(error) = self.unwanted(&work) {
                     return self.over(work, End::Failed(error));
                 }
+                let error = match error {
+                    TaskError::Error(error) => return self.do_without(work, error),
+                    failed => failed,
+                };
+                // The initializer has failed where it had done well before.
+                self.shared.injector.count_restart();
                 if self.has_died_too_often(false) {
                     return self.over(work, End::Failed(error));
                 }

@@ -1,7 +1,10 @@
 //! How a minder comes by its worker, and parts from one that is too old.
 
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
+use crate::error::{Error, ErrorKind};
 use crate::sys::clock::Deadline;
 use crate::trace;
 
@@ -10,9 +13,12 @@ use super::error::TaskError;
 use super::hand::Hand;
 use super::injector::Phase;
 use super::minder::{GLANCE, Heard, Minder, ended};
-use super::shared::{lock, why};
+use super::shared::lock;
 use super::wire;
-use super::work::End;
+use super::work::{End, Work};
+
+/// How long who cannot start a worker leaves its order to others.
+const PAUSE: Duration = Duration::from_millis(50);
 
 impl Minder {
     /// Whether the worker is started when it is needed.
@@ -75,7 +81,9 @@ impl Minder {
             (_, Heard::Nothing) => {
                 let phase = self.shared.injector.phase();
                 let limit = limit.filter(|_| phase.works());
-                return Err(limit.map_or(why(phase), |limit| TaskError::TimedOut { limit }));
+                return Err(
+                    limit.map_or(self.shared.why(phase), |limit| TaskError::TimedOut { limit })
+                );
             }
             (_, Heard::Death) => {
                 let (pid, status, _) = self.bury();
@@ -104,10 +112,35 @@ impl Minder {
         let phase = self.shared.injector.phase();
         let is_likely = phase == Phase::Open && !self.is_lazy();
         let is_needed = is_likely || phase.works() && self.shared.injector.lengths().0 > 0;
-        if is_needed && self.hire().is_err() {
+        if is_needed && let Err(error) = self.hire() {
             self.shared.injector.count_restart();
-            self.has_died_too_often(false);
+            if !matches!(error, TaskError::Error(error) if may_pass(&error)) {
+                self.has_died_too_often(false);
+            }
         }
+    }
+
+    /// Does what is to be done where no worker can be started for an order. What may pass is not
+    /// the end of the others: who has a worker does the order, and if nobody has one, it fails.
+    pub(super) fn do_without(&mut self, work: Arc<dyn Work>, error: Error) {
+        if !may_pass(&error) {
+            trace::note!(
+                WARN,
+                GaveUp {
+                    pool: self.shared.plan.name.clone(),
+                    worker: self.index + 1,
+                    reason: error.to_string(),
+                }
+            );
+            self.shared.give_up(error);
+            let error = self.shared.why(self.shared.injector.phase());
+            return self.over(work, End::Failed(error));
+        }
+        if self.shared.pids().is_empty() {
+            return self.over(work, End::Failed(error.into()));
+        }
+        self.put_back(vec![work]);
+        thread::sleep(PAUSE);
     }
 
     /// Whether the worker has done its share with what it has now.
@@ -146,4 +179,10 @@ impl Minder {
             worker.dismiss();
         }
     }
+}
+
+/// Whether a worker may be started later: somebody else had what there was of files, processes or
+/// memory.
+fn may_pass(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Limit | ErrorKind::Memory)
 }

@@ -23,7 +23,7 @@ pub(super) enum Phase {
     Terminated,
     /// As `Terminated`, because of a signal.
     Interrupted,
-    /// As `Terminated`, because workers die as fast as they are started.
+    /// As `Terminated`, because workers die as fast as they are started, or cannot be.
     Broken,
 }
 

@@ -11,7 +11,7 @@ use super::error::TaskError;
 use super::giving::FAST;
 use super::hand::Hand;
 use super::injector::{Phase, Turn};
-use super::shared::{Shared, lock, why};
+use super::shared::{Shared, lock};
 use super::wire::{self, Minded, Reply};
 use super::work::{End, Kill, Work, finish};
 
@@ -214,7 +214,7 @@ impl Minder {
     /// Puts orders that were not begun back into the line, or ends them with it.
     pub(super) fn put_back(&self, orders: Vec<Arc<dyn Work>>) {
         for work in self.shared.injector.put_back(orders) {
-            finish(work, End::Failed(why(self.shared.injector.phase())));
+            finish(work, End::Failed(self.shared.why(self.shared.injector.phase())));
         }
     }
 
@@ -222,7 +222,7 @@ impl Minder {
     pub(super) fn unwanted(&self, work: &Arc<dyn Work>) -> Option<TaskError> {
         let phase = self.shared.injector.phase();
         if !phase.works() {
-            return Some(why(phase));
+            return Some(self.shared.why(phase));
         }
         work.is_cancelled().then_some(TaskError::Cancelled)
     }
@@ -243,20 +243,6 @@ impl Minder {
             self.shared.stop(Phase::Broken);
         }
         is_too_much
-    }
-
-    /// No worker can be started: the order fails, and all others with it.
-    pub(super) fn give_up(&mut self, work: Arc<dyn Work>, error: TaskError) {
-        trace::note!(
-            WARN,
-            GaveUp {
-                pool: self.shared.plan.name.clone(),
-                worker: self.index + 1,
-                reason: error.to_string(),
-            }
-        );
-        self.over(work, End::Failed(error));
-        self.shared.stop(Phase::Broken);
     }
 
     pub(super) fn over(&self, work: Arc<dyn Work>, end: End) {

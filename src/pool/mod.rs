@@ -242,7 +242,7 @@ impl Pool {
         } else {
             injector.push(work, deadline)
         };
-        pushed.map_err(refusal)
+        pushed.map_err(|phase| refusal(&self.shared, phase))
     }
 
     /// Whether this is the process of the pool. In one that was forked from it, nothing is done to
@@ -417,11 +417,11 @@ impl Pool {
 }
 
 /// Why a pool takes no task.
-fn refusal(phase: Phase) -> TaskError {
+fn refusal(shared: &Shared, phase: Phase) -> TaskError {
     if phase.works() {
         return Error::new(ErrorKind::Misuse, "submit a task to a pool that was closed").into();
     }
-    shared::why(phase)
+    shared.why(phase)
 }
 
 #[cold]

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -95,6 +95,8 @@ pub(super) struct Shared {
     pub(super) busy: Vec<Mutex<Busy>>,
     /// When workers were replaced because they died, the latest last.
     deaths: Mutex<Vec<Instant>>,
+    /// Why no worker can be started, if that was the end of the pool.
+    cause: OnceLock<Arc<Error>>,
 }
 
 /// How long a worker was at work, and since when it is.
@@ -142,6 +144,7 @@ impl Shared {
             victims: (0..workers).map(|_| Mutex::default()).collect(),
             busy: (0..workers).map(|_| Mutex::default()).collect(),
             deaths: Mutex::default(),
+            cause: OnceLock::new(),
         }
     }
 
@@ -159,9 +162,32 @@ impl Shared {
         // Each of them may be what the callback of another one would wait for.
         let _serving = self.identity.serve();
         for work in self.injector.enter(phase) {
-            finish(work, End::Failed(why(phase)));
+            finish(work, End::Failed(self.why(phase)));
         }
         self.kill_all();
+    }
+
+    /// Ends everything, as no worker can be started.
+    pub(super) fn give_up(&self, error: Error) {
+        let _ = self.cause.set(Arc::new(error));
+        self.stop(Phase::Broken);
+    }
+
+    /// Why a task ended that the pool did not get to.
+    #[cold]
+    pub(super) fn why(&self, phase: Phase) -> TaskError {
+        match (phase, self.cause.get()) {
+            (Phase::Interrupted, _) => TaskError::Interrupted,
+            (Phase::Broken, Some(cause)) => {
+                let what = "the pool has ended, as it cannot start a worker";
+                TaskError::Error(Error::new(cause.kind(), what).because(Arc::clone(cause)))
+            }
+            (Phase::Broken, None) => {
+                let what = "the workers of a pool die as fast as they are started";
+                TaskError::Error(Error::new(ErrorKind::Worker, what))
+            }
+            _ => TaskError::Terminated,
+        }
     }
 
     /// The processes of the workers that there are.
@@ -183,17 +209,5 @@ impl Shared {
         deaths.retain(|death| now.duration_since(*death) < period);
         deaths.push(now);
         deaths.len() > most
-    }
-}
-
-/// Why a task ended that the pool did not get to.
-pub(super) fn why(phase: Phase) -> TaskError {
-    match phase {
-        Phase::Interrupted => TaskError::Interrupted,
-        Phase::Broken => {
-            let what = "the workers of a pool die as fast as they are started";
-            TaskError::Error(Error::new(ErrorKind::Worker, what))
-        }
-        _ => TaskError::Terminated,
     }
 }
