@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::builder::Plan;
 use super::error::TaskError;
 use super::minder::{Minder, STUCK, dead, died};
 use super::wire::{self, Order, not_sent};
@@ -63,7 +64,10 @@ impl Minder {
     pub(super) fn give_ahead(&mut self) {
         while self.pace < FAST && (1..AHEAD).contains(&wire::minded().0) {
             let is_slow = self.began.elapsed() >= STUCK;
-            if is_slow || self.shared.plan.limit.is_some() || self.is_old_soon() {
+            let Plan { limit, memory_per_worker, .. } = &self.shared.plan;
+            // How large the worker is, is seen when it has nothing to do.
+            let is_one_by_one = limit.is_some() || memory_per_worker.is_some();
+            if is_slow || is_one_by_one || self.is_old_soon() {
                 return;
             }
             let Some(work) = self.shared.injector.pop_spare(self.shared.plan.workers) else {
