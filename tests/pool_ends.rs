@@ -312,3 +312,30 @@ fn a_callback_may_have_the_last_of_a_pool() {
         assert!(workers.iter().all(|worker| common::ends_within(worker.as_fd(), soon)));
     });
 }
+
+/// Whether the only worker of the pool is gone while a callback of `watched` runs.
+fn is_stopped_before_callbacks(act: impl FnOnce(&Pool, &Task<()>)) -> bool {
+    let pool = Pool::new(1).unwrap();
+    let [running, waiting] = [(); 2].map(|()| pool.submit(for_ever, ()).unwrap());
+    common::until(|| pool.stats().running == 1);
+    let (tell, told) = mpsc::channel();
+    for task in [&running, &waiting] {
+        let (worker, tell) = (common::pidfd(pool.pids()[0]), tell.clone());
+        task.on_done(move |_| {
+            let is_gone = common::ends_within(worker.as_fd(), Duration::from_secs(5));
+            tell.send(is_gone).unwrap();
+        });
+    }
+    act(&pool, &running);
+    told.recv().unwrap()
+}
+
+/// A callback that took its time kept alive what was cancelled, or ended.
+#[test]
+fn what_is_cancelled_or_ended_is_stopped_before_callbacks() {
+    common::watched("pool_ends", || {
+        assert!(is_stopped_before_callbacks(|_, task| assert!(task.cancel())));
+        assert!(is_stopped_before_callbacks(|pool, _| pool.terminate()));
+        assert!(is_stopped_before_callbacks(|pool, _| pool.interrupt()));
+    });
+}

@@ -224,13 +224,11 @@ impl<R: Send> Sink<R> for Gather<R> {
 
 impl<R: Send> Cancel for Gather<R> {
     fn cancel(&self) -> bool {
-        let is_news = self.core.settle(Err(TaskError::Cancelled));
-        if is_news {
+        self.core.cancel(|| {
             self.stop();
             let chunks = std::mem::take(&mut *lock(&self.chunks));
             chunks.iter().filter_map(Weak::upgrade).for_each(|chunk| chunk.pull());
-        }
-        is_news
+        })
     }
 }
 

@@ -205,12 +205,10 @@ where
     R: Send + Sync,
 {
     fn cancel(&self) -> bool {
-        let is_news = self.core.settle(Err(TaskError::Cancelled));
-        if is_news {
+        self.core.cancel(|| {
             self.stop();
             self.leashes.iter().for_each(Leash::pull);
-        }
-        is_news
+        })
     }
 }
 

@@ -161,10 +161,12 @@ impl Shared {
     pub(super) fn stop(&self, phase: Phase) {
         // Each of them may be what the callback of another one would wait for.
         let _serving = self.identity.serve();
-        for work in self.injector.enter(phase) {
+        let waiting = self.injector.enter(phase);
+        // Before callbacks, which may take their time.
+        self.kill_all();
+        for work in waiting {
             finish(work, End::Failed(self.why(phase)));
         }
-        self.kill_all();
     }
 
     /// Ends everything, as no worker can be started.

@@ -104,12 +104,23 @@ impl<R> Core<R> {
 
     /// The end of the task. Only the first one counts; whether this was it.
     pub(super) fn settle(&self, outcome: Outcome<R>) -> bool {
+        self.settle_after(outcome, || {})
+    }
+
+    /// The end of a task that is cancelled. What `pull` stops is stopped before callbacks run,
+    /// which may take their time.
+    pub(super) fn cancel(&self, pull: impl FnOnce()) -> bool {
+        self.settle_after(Err(TaskError::Cancelled), pull)
+    }
+
+    fn settle_after(&self, outcome: Outcome<R>, act: impl FnOnce()) -> bool {
         let mut state = lock(&self.state);
         let is_first = matches!(state.phase, Phase::Open);
         if is_first {
             state.succeeded = outcome.is_ok();
             state.phase = Phase::Shown;
             drop(state);
+            act();
             self.show(outcome);
         }
         is_first
@@ -337,8 +348,12 @@ impl<R> Task<R> {
         cancel.is_some_and(|cancel| cancel.cancel())
     }
 
-    /// Has `callback` called with the outcome: by a thread of the pool when the task ends, or at
-    /// once if it has ended. No lock is held meanwhile; a panic in it is caught and forgotten.
+    /// Has `callback` called with the outcome when the task ends, or at once if it has ended. No
+    /// lock is held meanwhile; a panic in it is caught and forgotten.
+    ///
+    /// The thread is one of the pool, or that of whoever ends the task: by
+    /// [`cancel`](Self::cancel), by the end of the pool, or by this call. What is cancelled or
+    /// ended is stopped before.
     ///
     /// It comes before anybody gets the result, so it should be short, and cannot wait for other
     /// tasks of the pool: it may be in the thread that would serve them. [`get`](Self::get) and its

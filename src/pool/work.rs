@@ -173,11 +173,7 @@ where
     R: Send + 'static,
 {
     fn cancel(&self) -> bool {
-        let is_news = self.core.settle(Err(TaskError::Cancelled));
-        if is_news {
-            self.leash.pull();
-        }
-        is_news
+        self.core.cancel(|| self.leash.pull())
     }
 }
 
