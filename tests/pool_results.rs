@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use multiproc::{Event, Pool, Task, TaskError, as_completed, wait_any};
 
-use common::tasks::{kill_myself, odd_is_wrong, open, pid_after, square, wait_for};
+use common::tasks::{for_ever, kill_myself, odd_is_wrong, open, pid_after, square, wait_for};
 
 #[test]
 fn a_task_whose_result_was_taken_is_over() {
@@ -150,6 +150,18 @@ fn stats_count_every_task_once() {
         assert_eq!((stats.queued, stats.running), (0, 0));
         assert_eq!((stats.done, stats.failed, stats.restarted), (12, 6, 1));
         assert!(stats.busy.len() == 1 && !stats.busy[0].is_zero());
+    });
+}
+
+#[test]
+fn what_a_pool_did_not_get_to_has_failed() {
+    common::watched("pool_results", || {
+        let pool = Pool::new(1).unwrap();
+        let tasks = [(); 5].map(|()| pool.submit(for_ever, ()).unwrap());
+        pool.terminate();
+        tasks.into_iter().for_each(|task| _ = task.get().unwrap_err());
+        let stats = pool.stats();
+        assert_eq!((stats.queued, stats.running, stats.done, stats.failed), (0, 0, 0, 5));
     });
 }
 

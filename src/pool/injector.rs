@@ -39,12 +39,15 @@ impl Injector {
     pub(super) fn push(&self, work: &Arc<dyn Work>, deadline: Deadline) -> Result<bool, Phase> {
         let is_unwanted = |work: &Arc<dyn Work>| work.is_cancelled();
         self.line.push(Arc::clone(work), deadline, is_unwanted, |orders| {
-            for work in orders {
-                // Relaxed: a number to look at.
-                self.failed.fetch_add(1, Ordering::Relaxed);
-                finish(work, End::Failed(TaskError::Cancelled));
-            }
+            orders.into_iter().for_each(|work| self.discard(work, TaskError::Cancelled));
         })
+    }
+
+    /// Ends an order that is in the line no more, and with nobody.
+    pub(super) fn discard(&self, work: Arc<dyn Work>, error: TaskError) {
+        // Relaxed: a number to look at.
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        finish(work, End::Failed(error));
     }
 
     /// Counts a worker that has died.

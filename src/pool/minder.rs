@@ -214,7 +214,7 @@ impl Minder {
     /// Puts orders that were not begun back into the line, or ends them with it.
     pub(super) fn put_back(&self, orders: Vec<Arc<dyn Work>>) {
         for work in self.shared.injector.put_back(orders) {
-            finish(work, End::Failed(self.shared.why(self.shared.injector.phase())));
+            self.shared.injector.discard(work, self.shared.why(self.shared.injector.phase()));
         }
     }
 

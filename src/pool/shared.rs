@@ -13,7 +13,7 @@ use crate::sys::{fork, task};
 use super::builder::Plan;
 use super::error::TaskError;
 use super::injector::{Injector, Phase};
-use super::work::{End, Kill, finish};
+use super::work::Kill;
 pub(super) use crate::shim::lock;
 
 /// Which of the pools that this process has had.
@@ -165,7 +165,7 @@ impl Shared {
         // Before callbacks, which may take their time.
         self.kill_all();
         for work in waiting {
-            finish(work, End::Failed(self.why(phase)));
+            self.injector.discard(work, self.why(phase));
         }
     }
 

@@ -28,8 +28,8 @@ pub struct PoolStats {
     pub running: usize,
     /// Those that ended with a result.
     pub done: u64,
-    /// Those that ended without: a panic, a death, a time-out, cancelled. Also chunks that were
-    /// not begun, as another one had failed.
+    /// Those that ended without: a panic, a death, a time-out, cancelled. Also those that the pool
+    /// did not get to before its end, and chunks that were not begun, as another one had failed.
     pub failed: u64,
     /// How often a worker was to be replaced as it had died, or did not start.
     pub restarted: u64,
