@@ -370,3 +370,27 @@ fn a_map_can_be_cancelled() {
         assert_eq!(pool.map(square, 0..3).unwrap(), [0, 1, 4]);
     });
 }
+
+#[test]
+fn a_worker_is_not_at_work_after_all_was_taken_back() {
+    common::watched("pool_tasks", || {
+        let pool = Pool::new(1).unwrap();
+        for _ in 0..10 {
+            // A quick worker gets tasks ahead of time.
+            let quick: Vec<_> = (0..500).map(|n| pool.submit(square, n).unwrap()).collect();
+            quick.into_iter().for_each(|task| _ = task.get().unwrap());
+            let tasks: Vec<_> = (0..500).map(|n| pool.submit(square, n).unwrap()).collect();
+            let pid = pool.pids()[0] as i32;
+            assert_eq!(unsafe { libc::kill(pid, libc::SIGSTOP) }, 0);
+            // Time for the work to be given, and taken back; earlier must do as well.
+            thread::sleep(Duration::from_millis(10));
+            tasks.iter().for_each(|task| _ = task.cancel());
+            common::until(|| pool.stats().queued + pool.stats().running == 0);
+            let before = pool.stats().busy[0];
+            // Who were at work would be seen to be so.
+            thread::sleep(Duration::from_millis(10));
+            assert_eq!(pool.stats().busy[0], before);
+            unsafe { libc::kill(pid, libc::SIGCONT) };
+        }
+    });
+}

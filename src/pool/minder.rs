@@ -157,11 +157,16 @@ impl Minder {
             && wire::minded().0 > 1
         {
             let Ok(unbegun) = worker.take_back() else { return self.lose(died) };
-            self.put_back(wire::release_from(unbegun));
-            if let (1, Some(only)) = wire::minded() {
-                let victim = lock(&self.shared.victims[self.index]).clone();
-                only.is_with(victim.map(|victim| Arc::new(victim) as Arc<dyn Kill>));
+            let orders = wire::release_from(unbegun);
+            match wire::minded() {
+                (1, Some(only)) => {
+                    let victim = lock(&self.shared.victims[self.index]).clone();
+                    only.is_with(victim.map(|victim| Arc::new(victim) as Arc<dyn Kill>));
+                }
+                (0, _) => self.stand_still(),
+                _ => {}
             }
+            self.put_back(orders);
         }
     }
 
