@@ -39,11 +39,12 @@ pub enum TaskError {
     },
     /// The task was cancelled: it never ran, or the worker that ran it was killed.
     Cancelled,
-    /// The pool was terminated or dropped, or gave up, before the task was done.
+    /// The pool was terminated or dropped before the task was done.
     Terminated,
     /// The pool was interrupted, see [`Pool::interrupt`](crate::Pool::interrupt).
     Interrupted,
-    /// The arguments or the result could not be carried, or no worker be started.
+    /// The arguments or the result could not be carried, or no worker be started; or the pool gave
+    /// up, as its workers die as fast as they are started.
     Error(Error),
 }
 
@@ -126,14 +127,12 @@ impl From<Error> for TaskError {
 
 impl From<TaskError> for Error {
     fn from(error: TaskError) -> Self {
-        let kind = match &error {
-            TaskError::Error(_) | TaskError::Panicked(_) => ErrorKind::Worker,
+        let kind = match error {
+            TaskError::Error(error) => return error,
+            TaskError::Panicked(_) => ErrorKind::Worker,
             TaskError::TimedOut { .. } => ErrorKind::Timeout,
             _ => ErrorKind::Disconnected,
         };
-        match error {
-            TaskError::Error(error) => error,
-            other => Self::new(kind, other.to_string()),
-        }
+        Self::new(kind, error.to_string())
     }
 }

@@ -59,7 +59,8 @@ impl Pool {
         inputs.div_ceil(self.workers() * CHUNKS_A_WORKER).max(1)
     }
 
-    /// As [`map`](Self::map), without waiting.
+    /// As [`map`](Self::map), without waiting for the results: at most for room, as
+    /// [`submit`](Self::submit) does.
     ///
     /// # Examples
     /// ```

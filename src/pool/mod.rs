@@ -167,7 +167,9 @@ impl Pool {
     ///
     /// # Errors
     /// - [`Misuse`](ErrorKind::Misuse): the pool was closed.
-    /// - [`Disconnected`](ErrorKind::Disconnected): the pool has ended.
+    /// - [`Disconnected`](ErrorKind::Disconnected): the pool was terminated or interrupted.
+    /// - [`Worker`](ErrorKind::Worker): the pool gave up, as its workers die as fast as they are
+    ///   started; if none can be started, the kind says why.
     /// - [`Image`](ErrorKind::Image): the function is not part of the program itself.
     /// - [`Forked`](ErrorKind::Forked): this process was forked from that of the pool.
     #[doc(alias = "apply_async")]

@@ -67,7 +67,8 @@ impl Pool {
         self.map_array_or_end(f, inputs)?.get()
     }
 
-    /// As [`map_array`](Self::map_array), without waiting.
+    /// As [`map_array`](Self::map_array), without waiting for the results: at most for room, as
+    /// [`submit`](Self::submit) does.
     ///
     /// # Examples
     /// ```

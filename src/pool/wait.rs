@@ -58,6 +58,7 @@ pub fn as_completed<R: 'static>(tasks: impl IntoIterator<Item = Task<R>>) -> AsC
 /// # Ok::<(), multiproc::Error>(())
 /// ```
 #[derive(Debug)]
+#[must_use = "no task is waited for before a result is asked for"]
 pub struct AsCompleted<R> {
     tasks: Vec<Option<Task<R>>>,
     ended: mpsc::Receiver<usize>,
