@@ -1,14 +1,16 @@
 //! A caller that waits for its task anyway does the part of an idle minder meanwhile: so the order
-//! and the reply cross from one process to the other and back, and no other thread is woken.
+//! and the reply cross from one process to the other and back, and no other thread is woken. One
+//! that has put its order into the line takes it back, if it comes before the minder.
 //!
 //! Only what goes well is done so. If the worker dies, the minder gets back what the caller has
 //! begun, and does what is to be done.
 
-use std::mem;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::{mem, ptr};
 
 use super::line::Taker;
 use super::minder::{Heard, Minder, died};
+use super::shared::Shared;
 use super::wire;
 use super::work::Work;
 
@@ -30,11 +32,24 @@ impl Taker for Box<Minder> {
     }
 }
 
+/// A pool, as those who wait for its tasks see it. How many they are is counted apart from what
+/// minders look at all the time.
+pub(super) type Beacon = Arc<Weak<Shared>>;
+
+/// Has an order done in this thread, if it is the next one, and nobody has come for it yet.
+pub(super) fn reclaim(pool: &Beacon, order: *const ()) {
+    let Some(shared) = pool.upgrade() else { return };
+    let is_it = |work: &Arc<dyn Work>| ptr::addr_eq(Arc::as_ptr(work), order);
+    if let Some((minder, work)) = shared.injector.reclaim(is_it) {
+        minder.lend(work);
+    }
+}
+
 impl Minder {
     /// Does one order in this thread, which borrowed the minder, and gives the minder back.
     pub(super) fn lend(mut self: Box<Self>, work: Arc<dyn Work>) {
         // What is the user's, a value that encodes itself, must not wait for this very minder.
-        let _serving = self.shared.identity.serve();
+        let _serving = self.shared.identity.borrow();
         // This thread may mind a worker of its own, and be in a callback.
         let own = wire::exchange(Vec::new());
         self.begin(&work);

@@ -56,13 +56,24 @@ pub(super) enum Turn<T> {
     Retire,
 }
 
+/// A taker's place.
+struct Place<M> {
+    /// The taker, if it has nothing to do.
+    taker: Option<M>,
+    /// How often somebody came for it with an order that was in the line.
+    reclaims: usize,
+    /// Whether its thread is awake, and looks again before it sleeps.
+    is_awake: bool,
+}
+
 struct State<T, M> {
     waiting: VecDeque<T>,
     phase: Phase,
     /// How many orders were taken out and are not over.
     running: usize,
-    /// The takers that have nothing to do, each in its place.
-    idle: Vec<Option<M>>,
+    places: Vec<Place<M>>,
+    /// How many of them are awake.
+    awake: usize,
     /// How many takers are with somebody who borrowed them.
     lent: usize,
 }
@@ -81,7 +92,36 @@ impl<T, M: Taker> State<T, M> {
     /// Whether there is something for the taker of this index, and it is in its place.
     fn has_turn(&self, index: usize) -> bool {
         let has_news = !self.waiting.is_empty() || !self.phase.works() || self.is_finished();
-        self.idle[index].as_ref().is_some_and(|taker| has_news || taker.is_bereft())
+        let taker = self.places[index].taker.as_ref();
+        taker.is_some_and(|taker| has_news || taker.is_bereft())
+    }
+
+    /// Whether those who are awake anyway will take all that waits.
+    fn is_looked_for(&self) -> bool {
+        if self.awake < self.waiting.len() {
+            return false;
+        }
+        let looks = |place: &&Place<M>| {
+            let is_free = place.taker.as_ref().is_some_and(|taker| !taker.is_bereft());
+            place.is_awake && (is_free || mutant("line-looks"))
+        };
+        self.waiting.len() <= self.places.iter().filter(looks).count()
+    }
+
+    /// Lends a taker that can be lent.
+    fn lend(&mut self) -> Option<M> {
+        let can_be_lent =
+            |place: &&mut Place<M>| place.taker.as_ref().is_some_and(Taker::can_be_lent);
+        let taker = self.places.iter_mut().find(can_be_lent)?.taker.take()?;
+        self.running += 1;
+        self.lent += 1;
+        Some(taker)
+    }
+
+    /// Notes whether the thread of this taker looks again before it sleeps.
+    fn note_awake(&mut self, index: usize, is_awake: bool) {
+        self.places[index].is_awake = is_awake;
+        if is_awake { self.awake += 1 } else { self.awake -= 1 }
     }
 
     /// Whether everything is done. What others run may be put back.
@@ -95,7 +135,7 @@ impl<T, M: Taker> State<T, M> {
         if !self.has_turn(index) {
             return None;
         }
-        let taker = self.idle[index].take()?;
+        let taker = self.places[index].taker.take()?;
         if taker.is_bereft() {
             return Some((taker, Turn::Recover));
         }
@@ -120,7 +160,10 @@ impl<T, M: Taker> Line<T, M> {
             waiting: VecDeque::new(),
             phase: Phase::Open,
             running: 0,
-            idle: (0..takers).map(|_| None).collect(),
+            places: (0..takers)
+                .map(|_| Place { taker: None, reclaims: 0, is_awake: false })
+                .collect(),
+            awake: 0,
             lent: 0,
         };
         Self { state: Mutex::new(state), filled: Signal::new(), emptied: Signal::new(), bound }
@@ -174,7 +217,11 @@ impl<T, M: Taker> Line<T, M> {
         }
         state.waiting.push_back(order);
         let is_lent = state.lent > 0 && !mutant("line-lent");
+        let is_looked_for = state.is_looked_for();
         drop(state);
+        if is_looked_for {
+            return Ok(());
+        }
         if is_lent {
             // One wake-up could be that of a taker that is lent.
             self.filled.notify_all();
@@ -206,9 +253,9 @@ impl<T, M: Taker> Line<T, M> {
     /// Lays a taker down until it has something to do, and gives it what it is.
     pub(super) fn pop(&self, taker: M) -> (M, Turn<T>) {
         let index = taker.index();
-        self.lock().idle[index] = Some(taker);
-        let has_turn = |state: &State<T, M>| state.has_turn(index);
-        let mut state = signal::linger(&self.state, Deadline::NEVER, has_turn);
+        let mut state = self.lock();
+        state.places[index].taker = Some(taker);
+        let mut seen = None;
         // Not bounded, but it waits.
         loop {
             if let Some((taker, turn)) = state.take_turn(index) {
@@ -218,7 +265,18 @@ impl<T, M: Taker> Line<T, M> {
                 }
                 return (taker, turn);
             }
-            state = self.filled.wait(state, Deadline::NEVER);
+            let reclaims = state.places[index].reclaims;
+            if seen == Some(reclaims) {
+                state = self.filled.wait(state, Deadline::NEVER);
+                continue;
+            }
+            // Whoever came before the taker's own thread is likely to come again.
+            seen = Some(reclaims);
+            state.note_awake(index, true);
+            drop(state);
+            let has_turn = |state: &State<T, M>| state.has_turn(index);
+            state = signal::linger(&self.state, Deadline::NEVER, has_turn);
+            state.note_awake(index, mutant("line-awake"));
         }
     }
 
@@ -228,11 +286,24 @@ impl<T, M: Taker> Line<T, M> {
         if state.phase != Phase::Open || !state.waiting.is_empty() {
             return None;
         }
-        let can_be_lent = |place: &&mut Option<M>| place.as_ref().is_some_and(Taker::can_be_lent);
-        let taker = state.idle.iter_mut().find(can_be_lent)?.take()?;
-        state.running += 1;
-        state.lent += 1;
-        Some(taker)
+        state.lend()
+    }
+
+    /// Takes an order back that is in front of all others, with a taker that is lent for it.
+    pub(super) fn reclaim(&self, is_it: impl FnOnce(&T) -> bool) -> Option<(M, T)> {
+        let mut state = self.lock();
+        if !state.phase.works() || !state.waiting.front().is_some_and(is_it) {
+            return None;
+        }
+        let taker = state.lend()?;
+        let order = state.waiting.pop_front()?;
+        let reclaims = &mut state.places[taker.index()].reclaims;
+        *reclaims = reclaims.wrapping_add(1);
+        drop(state);
+        if !mutant("line-reclaim") {
+            self.emptied.notify_one();
+        }
+        Some((taker, order))
     }
 
     /// Takes back a taker that was lent.
@@ -240,7 +311,7 @@ impl<T, M: Taker> Line<T, M> {
         let index = taker.index();
         let mut state = self.lock();
         state.lent -= 1;
-        state.idle[index] = Some(taker);
+        state.places[index].taker = Some(taker);
         let has_turn = state.has_turn(index);
         drop(state);
         if has_turn && !mutant("line-give-back") {

@@ -3,8 +3,9 @@
 //! The pool has one [`line`] of orders ([`injector`]) and a thread for each worker ([`minder`]),
 //! which takes an order from the line, sends it over a pipe that it shares with nobody else, and
 //! waits for the reply. So no worker and no task is in another's way: a worker that dies takes
-//! along the one task that it was at. Who waits in `apply` borrows an idle minder, and does its
-//! part ([`lending`]). A worker is a loop ([`worker`]); what crosses is in [`wire`].
+//! along the one task that it was at. Who waits in `apply`, or comes for the result before a minder
+//! has come for the order, borrows an idle minder, and does its part ([`lending`]). A worker is a
+//! loop ([`worker`]); what crosses is in [`wire`].
 
 mod builder;
 mod claim;
@@ -187,6 +188,7 @@ impl Pool {
         R: Serialize + DeserializeOwned + Send + 'static,
     {
         let (task, call) = self.prepare(f, args)?;
+        let task = task.of(&self.shared.beacon);
         self.push(call)?;
         Ok(task)
     }
@@ -349,7 +351,7 @@ impl Pool {
     fn leave(&self) {
         let me = thread::current().id();
         let mut minders = self.minders();
-        let is_minder = minders.ids.contains(&me);
+        let is_minder = minders.ids.contains(&me) || self.shared.identity.is_borrowed_here();
         let mut lives = std::mem::take(&mut minders.lives);
         if is_minder {
             // A callback may be what drops the pool, or joins it: it does not wait for its own

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -13,6 +13,7 @@ use crate::sys::{fork, task};
 use super::builder::Plan;
 use super::error::TaskError;
 use super::injector::{Injector, Phase};
+use super::lending::Beacon;
 use super::work::Kill;
 pub(super) use crate::shim::lock;
 
@@ -25,8 +26,9 @@ pub(super) struct Identity {
 }
 
 thread_local! {
-    /// The pools that this thread does something for at the moment, the latest last.
-    static SERVED: RefCell<Vec<Identity>> = const { RefCell::new(Vec::new()) };
+    /// The pools that this thread does something for at the moment, the latest last, and whether
+    /// it has borrowed a minder for that.
+    static SERVED: RefCell<Vec<(Identity, bool)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// While it lives, this thread does something for a pool.
@@ -50,14 +52,27 @@ impl Identity {
     /// This thread does the pool's part from now on: as its minder, or with what is the user's in
     /// its hands. To be dropped in the reverse order.
     pub(super) fn serve(self) -> Serving {
-        let _ = SERVED.try_with(|served| served.borrow_mut().push(self));
+        let _ = SERVED.try_with(|served| served.borrow_mut().push((self, false)));
         Serving(PhantomData)
+    }
+
+    /// As [`serve`](Self::serve), with a minder that is somebody else's.
+    pub(super) fn borrow(self) -> Serving {
+        let _ = SERVED.try_with(|served| served.borrow_mut().push((self, true)));
+        Serving(PhantomData)
+    }
+
+    /// Whether this thread has borrowed a minder of the pool, whose own thread waits for it.
+    pub(super) fn is_borrowed_here(self) -> bool {
+        SERVED.try_with(|served| served.borrow().contains(&(self, true))).unwrap_or(false)
     }
 
     /// Whether this thread does the pool's part, and so is in a callback of one of its tasks: it
     /// must not wait for what it may have to do itself.
     pub(super) fn is_served_here(self) -> bool {
-        SERVED.try_with(|served| served.borrow().contains(&self)).unwrap_or(false)
+        SERVED
+            .try_with(|served| served.borrow().iter().any(|(known, _)| *known == self))
+            .unwrap_or(false)
     }
 
     /// Whether this is the process of the pool, and not one that was forked from it.
@@ -87,6 +102,7 @@ fn in_a_callback() -> Error {
 /// What all minders of a pool share.
 pub(super) struct Shared {
     pub(super) identity: Identity,
+    pub(super) beacon: Beacon,
     pub(super) plan: Plan,
     pub(super) injector: Injector,
     /// The process of each worker, to be killed.
@@ -135,9 +151,10 @@ impl Kill for Victim {
 }
 
 impl Shared {
-    pub(super) fn new(plan: Plan) -> Self {
+    pub(super) fn new(plan: Plan) -> Arc<Self> {
         let workers = plan.workers;
-        Self {
+        Arc::new_cyclic(|this| Self {
+            beacon: Arc::new(Weak::clone(this)),
             identity: Identity::new(),
             injector: Injector::new(workers, plan.queue_bound),
             plan,
@@ -145,7 +162,7 @@ impl Shared {
             busy: (0..workers).map(|_| Mutex::default()).collect(),
             deaths: Mutex::default(),
             cause: OnceLock::new(),
-        }
+        })
     }
 
     /// Kills every worker: for those whose work is not wanted any more.

@@ -15,7 +15,7 @@ use super::{Pool, interrupt};
 impl Pool {
     pub(super) fn start(plan: Plan) -> Result<Self> {
         let cpus = if plan.is_pinned { cpus() } else { Vec::new() };
-        let shared = Arc::new(Shared::new(plan));
+        let shared = Shared::new(plan);
         let pool = Self {
             shared: Arc::clone(&shared),
             minders: Mutex::default(),

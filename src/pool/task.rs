@@ -13,6 +13,7 @@ use crate::raw::wait_many::{Post, Watched};
 use crate::sys::clock::Deadline;
 
 use super::error::TaskError;
+use super::lending::{self, Beacon};
 use super::shared::{Identity, lock};
 use super::signal::{self, Signal};
 use super::work::{Cancel, quietly};
@@ -55,6 +56,8 @@ pub(super) struct Core<R> {
     /// Set when it is over, if it is watched.
     end: Event,
     cancel: Mutex<Option<Weak<dyn Cancel>>>,
+    /// Where whoever waits for it can do the pool's part.
+    beacon: Mutex<Option<Beacon>>,
     pool: Identity,
 }
 
@@ -93,6 +96,7 @@ impl<R> Core<R> {
             changed: Signal::new(),
             end: Event::new(),
             cancel: Mutex::new(None),
+            beacon: Mutex::new(None),
             pool,
         })
     }
@@ -194,11 +198,33 @@ impl<R> Task<R> {
     ///   task was not over then.
     #[doc(alias = "result")]
     pub fn get(self) -> Result<R, TaskError> {
+        self.reclaim();
         let is_over = self.wait_until(Deadline::NEVER);
         if !is_over {
             self.core.pool.may_wait()?;
         }
         lock(&self.core.state).take().unwrap_or_else(|| Err(taken()))
+    }
+
+    /// The task is one order of this pool, by which it can be cancelled.
+    pub(super) fn of(self, pool: &Beacon) -> Self {
+        *lock(&self.core.beacon) = Some(Arc::clone(pool));
+        self
+    }
+
+    /// Does the part of the pool, if nobody has begun, and no callback is to be called.
+    fn reclaim(&self) {
+        let state = lock(&self.core.state);
+        let is_open = matches!(state.phase, Phase::Open) && state.callbacks.is_empty();
+        drop(state);
+        if !is_open || self.core.pool.may_wait().is_err() {
+            return;
+        }
+        let Some(pool) = lock(&self.core.beacon).take() else { return };
+        let order = lock(&self.core.cancel).clone();
+        if let Some(order) = order {
+            lending::reclaim(&pool, order.as_ptr().cast());
+        }
     }
 
     /// Waits for the end of the task, but not longer than `timeout`; `None` if it is not over.

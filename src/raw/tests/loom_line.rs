@@ -118,6 +118,22 @@ impl Pool {
         1
     }
 
+    /// Who puts an order into the line and then takes it back, if nobody has come for it, to do it
+    /// with a minder that is idle.
+    fn submit_and_get(&self, order: u32, is_dying: bool) {
+        assert_eq!(self.push(order), Ok(true));
+        let Some((mut minder, own)) = self.line.reclaim(|waiting| *waiting == order) else {
+            return;
+        };
+        assert_eq!(own, order);
+        if is_dying {
+            minder.bereft.push(order);
+        } else {
+            self.finish();
+        }
+        self.line.give_back(minder);
+    }
+
     fn stop(&self) {
         self.end(self.line.enter(Phase::Terminated).len());
     }
@@ -224,6 +240,54 @@ fn nobody_waits_for_who_is_lent() {
     });
 }
 
+/// Who waits for an order comes for it, as does the minder, whose worker dies under it or does not:
+/// it is done once, and so is what somebody else has put in meanwhile.
+#[test]
+fn what_is_reclaimed_is_done_once() {
+    for is_dying in [false, true] {
+        model("what_is_reclaimed_is_done_once", BOUND, move || {
+            let pool = Pool::new();
+            let minder = Pool::minder(&pool, 0, 0);
+            let submitter = {
+                let pool = Arc::clone(&pool);
+                thread::spawn(move || pool.submit_and_get(1, is_dying))
+            };
+            assert_eq!(pool.push(2), Ok(true));
+            submitter.join().unwrap();
+            assert!(pool.line.enter(Phase::Closed).is_empty());
+            assert!(pool.line.drain(Deadline::NEVER));
+            assert_eq!(pool.ended.load(SeqCst), 2);
+            minder.join().unwrap();
+            assert_eq!(pool.line.lengths(), (0, 0));
+        });
+    }
+}
+
+/// Terminated while somebody comes for an order: it has ended once.
+#[test]
+fn an_end_reaches_what_is_reclaimed() {
+    model("an_end_reaches_what_is_reclaimed", BOUND, || {
+        let pool = Pool::new();
+        let minder = Pool::minder(&pool, 0, 0);
+        let submitter = {
+            let pool = Arc::clone(&pool);
+            thread::spawn(move || {
+                let is_taken_in = pool.push(1).is_ok();
+                if let Some((minder, _)) = pool.line.reclaim(|_| true) {
+                    pool.finish();
+                    pool.line.give_back(minder);
+                }
+                usize::from(is_taken_in)
+            })
+        };
+        pool.stop();
+        assert!(pool.line.drain(Deadline::NEVER));
+        minder.join().unwrap();
+        assert_eq!(pool.ended.load(SeqCst), submitter.join().unwrap());
+        assert_eq!(pool.line.lengths(), (0, 0));
+    });
+}
+
 #[test]
 fn mutants_are_caught() {
     let closed = "raw::tests::loom_line::what_is_put_back_after_the_close_is_done";
@@ -235,6 +299,9 @@ fn mutants_are_caught() {
         ("signal-sleepers", closed),
         ("line-give-back", "raw::tests::loom_line::who_was_lent_does_what_came_meanwhile"),
         ("line-lent", "raw::tests::loom_line::nobody_waits_for_who_is_lent"),
+        ("line-awake", "raw::tests::loom_line::what_is_reclaimed_is_done_once"),
+        ("line-looks", "raw::tests::loom_line::nobody_waits_for_who_is_lent"),
+        ("line-reclaim", "raw::tests::loom_line::what_is_reclaimed_is_done_once"),
         ("line-enter", "raw::tests::loom_line::an_end_reaches_everybody"),
     ]);
 }
