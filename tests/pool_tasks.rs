@@ -387,7 +387,7 @@ fn a_worker_is_not_at_work_after_all_was_taken_back() {
             tasks.iter().for_each(|task| _ = task.cancel());
             common::until(|| pool.stats().queued + pool.stats().running == 0);
             let before = pool.stats().busy[0];
-            // Who were at work would be seen to be so.
+            // Time for who is taken to be at work to be seen as that; earlier must do as well.
             thread::sleep(Duration::from_millis(10));
             assert_eq!(pool.stats().busy[0], before);
             unsafe { libc::kill(pid, libc::SIGCONT) };
