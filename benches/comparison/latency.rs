@@ -37,7 +37,8 @@ const COLUMNS: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("
 const TEXT: &str = "Half of a round trip between two pinned processes (or threads), which take the \
     time of each: one look at the clock in a round trip is in all of these, and in the floor. \
     *Spins* means that both sides look for the message and never sleep; the others do what their \
-    users get: they wait in the kernel, or spin for a moment first.";
+    users get: they wait in the kernel, or spin for a moment first. A virtual machine moves its CPUs \
+    about, so × floor is the median of the ratios in the same round, a few milliseconds apart.";
 
 /// Somebody who sends messages, and gets each of them back.
 struct Contender {
@@ -46,6 +47,8 @@ struct Contender {
     run: Box<dyn FnMut(u64) -> Vec<u64>>,
     turn: u64,
     halves: Histogram<u64>,
+    /// The median of each turn.
+    medians: Vec<f64>,
 }
 
 pub(crate) fn section(rounds: usize) -> Section {
@@ -59,11 +62,11 @@ pub(crate) fn section(rounds: usize) -> Section {
         }
         order.into_iter().for_each(Contender::measure);
     }
-    let floor = contenders[0].at(0.5);
+    let floor = contenders[0].medians.clone();
     let rows = contenders.iter().map(|contender| {
         let values = COLUMNS.map(|(_, share)| Some(contender.at(share)));
         let mut row = Row::new(contender.name, values.to_vec());
-        row.floors = Some(contender.at(0.5) / floor);
+        row.floors = Some(contender.beside(&floor));
         row
     });
     Section {
@@ -209,7 +212,7 @@ impl Contender {
 
     fn of(name: &'static str, run: Box<dyn FnMut(u64) -> Vec<u64>>) -> Self {
         let halves = Histogram::new_with_bounds(1, LONGEST, 3).expect("three digits");
-        Self { name, run, turn: 2 * u64::from(COLD), halves }
+        Self { name, run, turn: 2 * u64::from(COLD), halves, medians: Vec::new() }
     }
 
     /// Finds out how many round trips take a turn.
@@ -220,10 +223,20 @@ impl Contender {
     }
 
     fn measure(&mut self) {
-        let times = (self.run)(self.turn);
-        for time in times.into_iter().skip(COLD as usize) {
+        let mut times = (self.run)(self.turn).split_off(COLD as usize);
+        for time in &times {
             self.halves.saturating_record(time.div_ceil(2));
         }
+        let middle = times.len() / 2;
+        self.medians.push(*times.select_nth_unstable(middle).1 as f64 / 2.0);
+    }
+
+    /// How many times as long as the floor this took: the median of the rounds.
+    fn beside(&self, floor: &[f64]) -> f64 {
+        let mut ratios: Vec<f64> =
+            self.medians.iter().zip(floor).map(|(mine, floor)| mine / floor).collect();
+        ratios.sort_by(f64::total_cmp);
+        ratios[ratios.len() / 2]
     }
 
     fn at(&self, share: f64) -> f64 {
