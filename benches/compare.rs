@@ -38,6 +38,7 @@ fn main() {
     // First, as long as there is little else in this process.
     let mut report = Report::new(&command());
     let wanted = |name: &str| is_wanted(name);
+    let spawn = wanted("spawn").then(|| tables::spawns(few));
     let (mut memory, mut children) = (None, None);
     if wanted("memory") {
         memory = Some(weight::objects());
@@ -68,9 +69,7 @@ fn main() {
         report.add(tables::hand_overs(rounds));
         report.add(growth::crowds(tables::labour(), few));
     }
-    if wanted("spawn") {
-        report.add(tables::spawns(few));
-    }
+    report.add(spawn);
     if wanted("pool") {
         tables::tasks(few).into_iter().for_each(|section| report.add(section));
         tables::maps(few).into_iter().for_each(|section| report.add(section));

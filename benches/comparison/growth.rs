@@ -109,8 +109,8 @@ pub(crate) fn crowds(labour: Labour, rounds: usize) -> Section {
     Section::growth(
         "crowds",
         "One lock that so many want, each turn",
-        "All take it again and again, and work for 100 ns with it and for 100 ns without it. Two \
-         CPUs: 100 ns a turn is the least that is possible, 200 ns is one after the other.",
+        "All take it again and again, and work for a moment with it, 100 ns of a calm CPU, and as \
+         long without it. There are two CPUs.",
         "workers",
         points.map(|workers| (workers.to_string(), measure(workers))).collect(),
     )
