@@ -97,7 +97,7 @@ pub(crate) fn crowds(labour: Labour, rounds: usize) -> Section {
         contended::<E>(name, workers, labour).0
     }
     let measure = |workers: usize| {
-        Table::new(&format!("{workers} workers, 100 ns with the lock and without"))
+        Table::new(&format!("{workers} workers, some work with the lock and without"))
             .row(row::<Lock>("multiproc Lock", workers, labour))
             .row(row::<Pthread<true>>("pthread mutex, robust", workers, labour))
             .row(row::<RawSync>("raw_sync", workers, labour))
@@ -109,8 +109,8 @@ pub(crate) fn crowds(labour: Labour, rounds: usize) -> Section {
     Section::growth(
         "crowds",
         "One lock that so many want, each turn",
-        "All take it again and again, and work for a moment with it, 100 ns of a calm CPU, and as \
-         long without it. There are two CPUs.",
+        "All take it again and again, and work for a moment with it, and as long without it: the \
+         same loop for all, of some tens of nanoseconds. There are two CPUs.",
         "workers",
         points.map(|workers| (workers.to_string(), measure(workers))).collect(),
     )

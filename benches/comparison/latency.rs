@@ -37,8 +37,9 @@ const COLUMNS: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("
 const TEXT: &str = "Half of a round trip between two pinned processes (or threads), which take the \
     time of each: one look at the clock in a round trip is in all of these, and in the floor. \
     *Spins* means that both sides look for the message and never sleep; the others do what their \
-    users get: they wait in the kernel, or spin for a moment first. A virtual machine moves its CPUs \
-    about, so × floor is the median of the ratios in the same round, a few milliseconds apart.";
+    users get: they wait in the kernel, or spin for a moment first. A virtual machine moves its \
+    CPUs about, so × floor is the median of the ratios in the same round, a few milliseconds \
+    apart.";
 
 /// Somebody who sends messages, and gets each of them back.
 struct Contender {
