@@ -14,7 +14,7 @@ use crate::channels::{CAPACITY, Shape, stream};
 use crate::exclusion::rivals::{Exclusion, ParkingLot, Pthread, RawSync, Std};
 use crate::exclusion::{Labour, contended};
 use crate::managers::ours;
-use crate::support::peer::all_cpus;
+use crate::support::peer::{all_cpus, watchdog};
 use crate::support::{Contender, Table};
 
 /// Senders, and as many receivers.
@@ -29,6 +29,9 @@ const SOME_CAPACITIES: [usize; 3] = [1, 64, 1024];
 
 const OBJECTS: [usize; 6] = [1, 10, 100, 1000, 10_000, 100_000];
 const SOME_OBJECTS: [usize; 3] = [1, 100, 1000];
+
+/// Longer than it takes to make all these objects. Seconds.
+const WATCHDOG: u32 = 900;
 
 const ONE: Shape = Shape { senders: 1, receivers: 1 };
 
@@ -144,6 +147,7 @@ pub(crate) fn objects(rounds: usize) -> Section {
     let manager = ours::manager();
     let points = points(&OBJECTS, &SOME_OBJECTS).into_iter();
     let measure = |count| {
+        watchdog(WATCHDOG);
         Table::new(&format!("{count} objects at the same time, one after the other"))
             .row(each("multiproc Lock, lock and unlock", of(count, Lock::new), |lock| {
                 lock.with(|| ())
