@@ -95,6 +95,7 @@ fn lives(rounds: usize) {
     Table::new("An object hosted, and its only proxy dropped")
         .row(pythons("Python", "host", 1))
         .row(ours::host_and_drop("multiproc"))
+        .row(ours::host_beside("multiproc, beside 10 000 others", 10_000))
         .run(rounds);
     pin(all_cpus());
 }

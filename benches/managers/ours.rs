@@ -121,6 +121,15 @@ pub(crate) fn host_and_drop(name: &str) -> Contender {
     asking(name, |manager| manager.client(), |client, number| client.host(number).map(drop))
 }
 
+/// Row: the same, where the server has so many others.
+pub(crate) fn host_beside(name: &str, others: u64) -> Contender {
+    let make = |manager: &Manager| {
+        let others: Vec<_> = (0..others).map(|number| manager.host(number)).collect();
+        (manager.client(), others)
+    };
+    asking(name, make, |(client, _), number| client.host(number).map(drop))
+}
+
 /// Row: from nothing to a server that has answered.
 pub(crate) fn start(name: &str) -> Contender {
     making(name, manager)

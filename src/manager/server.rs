@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,10 @@ const ROUND: Duration = Duration::from_secs(5);
 
 /// So many objects are looked at while calls that look for theirs have to wait.
 const AT_A_TIME: usize = 32;
+
+/// So many times as long as looking for litter takes nobody looks: it takes the longer the more
+/// objects there are, and every one that is made or sent drops a handle.
+const REST: u32 = 9;
 
 /// What a server needs to begin.
 #[derive(Serialize, Deserialize)]
@@ -243,9 +247,11 @@ impl Server {
             if litter.wait_timeout(ROUND).and_then(|_| litter.clear()).is_err() {
                 thread::sleep(ROUND);
             }
+            let began = Instant::now();
             segment::recover_all();
             // An object that goes may have had handles of others.
             while self.drop_unheld() {}
+            thread::sleep((began.elapsed() * REST).min(ROUND));
         }
     }
 
