@@ -614,8 +614,9 @@ fn a_program_without_standard_streams_listens_and_connects_beside_them() {
     fn streams() -> Vec<PathBuf> {
         (0..3).filter_map(|fd| fs::read_link(format!("/proc/self/fd/{fd}")).ok()).collect()
     }
-    /// What it had there when it listened, when somebody connected, and when he was in the middle.
-    fn closed(path: PathBuf) -> [Vec<PathBuf>; 3] {
+    /// What it had there when it listened. What the kernel puts there when somebody connects, or is
+    /// in the middle of it, does not stay there.
+    fn closed(path: PathBuf) -> Vec<PathBuf> {
         (0..3).for_each(|fd| assert_eq!(unsafe { libc::close(fd) }, 0));
         let key = AuthKey::new("open sesame").unwrap();
         let listener = Listener::builder().key(key.clone()).bind(&path).unwrap();
@@ -626,20 +627,20 @@ fn a_program_without_standard_streams_listens_and_connects_beside_them() {
             let mut asked =
                 libc::pollfd { fd: listener.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
             assert_eq!(unsafe { libc::poll(&raw mut asked, 1, -1) }, 1);
-            let connecting = streams();
+            common::until(|| streams().is_empty());
             // He may be through already.
             let early = listener.try_accept::<u8, u8>().unwrap();
-            let in_the_middle = streams();
+            common::until(|| streams().is_empty());
             let (mut connection, _) = early.unwrap_or_else(|| listener.accept().unwrap());
             connection.send(7).unwrap();
             assert_eq!(client.join().unwrap().recv().unwrap(), 7);
-            [listening, connecting, in_the_middle]
+            listening
         })
     }
     watched("a_program_without_standard_streams_listens_and_connects_beside_them", || {
         let folder = folder();
         let found = Process::spawn(closed, place(&folder)).unwrap().join().unwrap();
-        assert_eq!(found, [[], [], []] as [[PathBuf; 0]; 3]);
+        assert_eq!(found, [] as [PathBuf; 0]);
     });
 }
 

@@ -14,6 +14,7 @@
 //! | `named` | pipes that two programs find by a name |
 //! | `watch` | a connection as one of several things that are waited for |
 
+mod builder;
 mod bytes;
 mod connection;
 mod end;
@@ -22,11 +23,14 @@ mod long;
 mod named;
 mod outlet;
 mod pipe;
+mod receiving;
 mod ring;
 mod stream;
 mod travel;
 mod watch;
 
+pub use builder::PipeBuilder;
 pub use bytes::{Message, Reserved};
-pub use connection::{Connection, Iter, Nothing};
-pub use pipe::{Pipe, PipeBuilder};
+pub use connection::{Connection, Nothing};
+pub use pipe::Pipe;
+pub use receiving::Iter;

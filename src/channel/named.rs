@@ -13,11 +13,12 @@ use crate::raw::lane::Role;
 use crate::segment::{self, GUEST, Name, Plan, Shared, ToName};
 use crate::transfer::codec::{Codec, Serde, layout};
 
+use super::builder::{PipeBuilder, lane_spec, prepare};
 use super::connection::Connection;
 use super::end::End;
 use super::inlet::Inlet;
 use super::outlet::Outlet;
-use super::pipe::{Pipe, PipeBuilder, lane_spec, prepare};
+use super::pipe::Pipe;
 
 impl Pipe {
     /// Makes a pipe whose other end another program finds by its name, and gives this end: it sends

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-use super::info::{Hold, ObjectInfo, ObjectState, SegmentInfo, Wait};
+use super::info::{Hold, SegmentInfo, Wait};
+use super::state::{ObjectInfo, ObjectState};
 
 /// What was seen before. Each look is noted by [`note`](Self::note).
 ///
@@ -245,7 +246,8 @@ fn found<K: Hash + Eq>(all: &mut HashMap<K, Since>, what: K, now: Instant, look:
 
 #[cfg(test)]
 mod tests {
-    use super::super::info::{Held, ObjectKind, PipeEnd, PipeUnit};
+    use super::super::info::Held;
+    use super::super::state::{ObjectKind, PipeEnd, PipeUnit};
     use super::*;
 
     fn segment(sent: u64, holds: Vec<Hold>) -> SegmentInfo {

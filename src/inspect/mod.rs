@@ -40,6 +40,7 @@ mod hostile;
 mod info;
 mod object;
 mod queue;
+mod state;
 mod window;
 
 use std::collections::HashMap;
@@ -52,10 +53,8 @@ use crate::segment::{Entry, Name, PREFIX, Picture, ToName};
 use crate::sys::{shm, stranger};
 
 pub use history::{History, Rates};
-pub use info::{
-    Awaited, Held, Hold, ObjectInfo, ObjectKind, ObjectState, ParticipantInfo, ParticipantState,
-    Permits, PipeEnd, PipeUnit, Poison, SegmentInfo, Wait,
-};
+pub use info::{Awaited, Held, Hold, ParticipantInfo, ParticipantState, SegmentInfo, Wait};
+pub use state::{ObjectInfo, ObjectKind, ObjectState, Permits, PipeEnd, PipeUnit, Poison};
 
 /// Looks at everything of this user's that has a name, in the order of the names.
 ///

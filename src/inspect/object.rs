@@ -10,11 +10,9 @@ use crate::segment::{Picture, Spot};
 use crate::sync::{Lock, ReentrantLock};
 use crate::value::Body;
 
-use super::info::{
-    Awaited, Held, Hold, ObjectInfo, ObjectKind, ObjectState, Permits, PipeEnd, PipeUnit, Poison,
-    Wait,
-};
+use super::info::{Awaited, Held, Hold, Wait};
 use super::queue;
+use super::state::{ObjectInfo, ObjectKind, ObjectState, Permits, PipeEnd, PipeUnit, Poison};
 use super::window::Window;
 
 /// How often a ring is looked at that changes meanwhile.

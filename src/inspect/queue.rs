@@ -6,8 +6,9 @@ use crate::raw::swap::handle::{self, HandleTable, State};
 use crate::raw::swap::recover::Rings;
 use crate::shim::Ordering::Relaxed;
 
-use super::info::{Awaited, Held, ObjectState};
+use super::info::{Awaited, Held};
 use super::object::Report;
+use super::state::ObjectState;
 use super::window::{NoPages, Window};
 
 /// The messages of a queue that has grown by more rings are not counted.

@@ -15,6 +15,7 @@
 //! | `key` | a secret that both sides know |
 //! | `hostile` | what strangers may say, for tests and fuzzers |
 
+mod builder;
 mod connector;
 mod door;
 mod guest;
@@ -27,9 +28,10 @@ mod listener;
 mod terms;
 mod wire;
 
+pub use builder::ListenerBuilder;
 pub use connector::{Connector, connect};
 pub(crate) use door::Door;
 pub use key::AuthKey;
-pub use listener::{Listener, ListenerBuilder};
+pub use listener::Listener;
 pub use terms::PeerCred;
 pub(crate) use terms::Terms;

@@ -27,6 +27,7 @@ mod proxy;
 mod reception;
 mod reference;
 mod server;
+mod serverless;
 mod set;
 mod waits;
 

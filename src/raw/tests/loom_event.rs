@@ -92,7 +92,7 @@ fn one_set_ends_two_waits() {
             thread::spawn(move || there.wait())
         });
         assert!(stage.set());
-        waiters.map(|waiter| waiter.join().unwrap());
+        waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
     });
 }
 

@@ -128,7 +128,7 @@ impl Hall {
         if waiters == Fence::Full {
             assert!(bench.demand_fences() && !bench.demand_fences());
         }
-        slots.map(|slot| table[slot].enter(7));
+        slots.into_iter().for_each(|slot| table[slot].enter(7));
         Arc::new(Self { bench, table, items, epoch: Futex::new(0) })
     }
 
