@@ -24,8 +24,11 @@ use super::{Segment, registry};
 /// Recovers the dead of every segment of this process. Called when a child died, or a wait took
 /// long.
 pub(crate) fn recover_all() {
-    for segment in registry::all() {
-        segment.recover();
+    // Each is had for its own turn alone: who lets go of it meanwhile is to leave it at once.
+    for segment in registry::known() {
+        if let Some(segment) = segment.upgrade() {
+            segment.recover();
+        }
     }
 }
 

@@ -35,10 +35,15 @@ pub(super) fn shut_gate() -> RwLockWriteGuard<'static, ()> {
     GATE.write().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The segments of this process. Who has them all keeps no lease of any of them from ending.
+pub(super) fn known() -> Vec<Weak<Segment>> {
+    let _gate = gate();
+    lock(&SEGMENTS).clone()
+}
+
 /// All live segments of this process.
 pub(super) fn all() -> Vec<Arc<Segment>> {
-    let _gate = gate();
-    lock(&SEGMENTS).iter().filter_map(Weak::upgrade).collect()
+    known().iter().filter_map(Weak::upgrade).collect()
 }
 
 /// The segment of this memory, if this process is in it.
