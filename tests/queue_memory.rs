@@ -50,18 +50,27 @@ fn a_million_waiting_messages_take_little_more_than_their_size() {
 }
 
 #[test]
-fn long_messages_give_their_memory_back() {
-    alone("long_messages_give_their_memory_back", |()| {
-        let mut queue: Queue<Vec<u8>> = Queue::bounded(64).unwrap();
-        let before = shared_bytes();
-        for _ in 0..64 {
-            queue.send(vec![7; MIB as usize]).unwrap();
+fn long_messages_give_their_memory_back_but_for_what_is_retained() {
+    alone("long_messages_give_their_memory_back_but_for_what_is_retained", |()| {
+        let default = Queue::builder();
+        for (builder, stays) in [
+            (default.clone(), 16),
+            (default.clone().retained(0), 0),
+            (default.clone().retained(40 * MIB as usize), 40),
+            (default.retained(usize::MAX), 64),
+        ] {
+            let before = shared_bytes();
+            let mut queue = builder.bounded::<()>(64).unwrap();
+            let message = vec![7; MIB as usize];
+            for _ in 0..64 {
+                queue.send_bytes(&message).unwrap();
+            }
+            let full = shared_bytes() - before;
+            assert!((64 * MIB..66 * MIB).contains(&full), "{full} bytes");
+            while queue.try_recv_guard().is_ok() {}
+            let drained = shared_bytes() - before;
+            let expected = stays * MIB..(stays + 2) * MIB;
+            assert!(expected.contains(&drained), "{drained} bytes where {stays} MiB were to stay");
         }
-        let full = shared_bytes() - before;
-        assert!((64 * MIB..65 * MIB).contains(&full), "{full} bytes");
-        while queue.try_recv().is_ok() {}
-        // The first 16 MiB stay, for the next ones.
-        let drained = shared_bytes() - before;
-        assert!(drained <= 17 * MIB, "{drained} bytes");
     });
 }

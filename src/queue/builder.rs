@@ -38,6 +38,7 @@ pub struct QueueBuilder<C = Serde> {
     handles: usize,
     inline: Option<usize>,
     memory: usize,
+    retained: usize,
     redelivers: bool,
     counts_tasks: bool,
     is_fenced: bool,
@@ -64,6 +65,9 @@ const RINGS: u32 = RINGS_MAX;
 
 /// The address space for messages that do not lie in the ring, unless told otherwise: 64 GiB.
 const MEMORY_DEFAULT: usize = 64 << 30;
+
+/// What of that stays taken when it is free, unless told otherwise.
+const RETAINED_DEFAULT: usize = 16 << 20;
 
 /// Plain values of up to so many bytes lie in the ring.
 const PLAIN_INLINE_MAX: usize = 4096;
@@ -109,6 +113,7 @@ impl QueueBuilder {
             handles: HANDLES_DEFAULT,
             inline: None,
             memory: MEMORY_DEFAULT,
+            retained: RETAINED_DEFAULT,
             redelivers: false,
             counts_tasks: false,
             is_fenced: false,
@@ -131,14 +136,14 @@ impl<C> QueueBuilder<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn codec<D>(self) -> QueueBuilder<D> {
-        let Self { handles, inline, memory, redelivers, counts_tasks, is_fenced, .. } = self;
         QueueBuilder {
-            handles,
-            inline,
-            memory,
-            redelivers,
-            counts_tasks,
-            is_fenced,
+            handles: self.handles,
+            inline: self.inline,
+            memory: self.memory,
+            retained: self.retained,
+            redelivers: self.redelivers,
+            counts_tasks: self.counts_tasks,
+            is_fenced: self.is_fenced,
             codec: PhantomData,
         }
     }
@@ -187,8 +192,8 @@ impl<C> QueueBuilder<C> {
 
     /// How many bytes there can be beside the first ring, 64 GiB unless told otherwise: for long
     /// messages, and for what a queue that grows grows by. It is address space: memory is taken for
-    /// what is there, and mostly given back when it is gone. Who sends more waits for room, as on a
-    /// full queue.
+    /// what is there, and given back when it is gone, but for what is
+    /// [`retained`](Self::retained). Who sends more waits for room, as on a full queue.
     ///
     /// What a queue has grown by stays its own, empty, so leave room beside it for long messages.
     ///
@@ -206,6 +211,31 @@ impl<C> QueueBuilder<C> {
     /// ```
     pub fn memory(mut self, bytes: usize) -> Self {
         self.memory = bytes;
+        self
+    }
+
+    /// How many of the bytes beside the first ring keep their memory while there is no message in
+    /// them: 16 MiB unless told otherwise, and at most what the queue ever had at once. What is
+    /// longer or deeper than that costs system calls, and has to be cleared by the kernel anew
+    /// each time: where messages of tens of megabytes come all the time, retain the bytes of
+    /// those that are there at once. 0 gives back all that it can.
+    ///
+    /// # Examples
+    ///
+    /// Frames of 33 MB, of which two are there at once:
+    ///
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// const FRAME: usize = 3840 * 2160 * 4;
+    ///
+    /// let mut frames = Queue::builder().retained(2 * FRAME).bounded::<()>(2)?;
+    /// frames.reserve(FRAME)?.send()?;
+    /// assert_eq!(frames.recv_guard()?.bytes().len(), FRAME);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn retained(mut self, bytes: usize) -> Self {
+        self.retained = bytes;
         self
     }
 
@@ -408,6 +438,7 @@ impl<C> QueueBuilder<C> {
         let stride = stride(payload_at, payload, align_of::<T>().max(8));
         let more = if grows { (RING_BYTES / stride).clamp(64, 8192) as u32 } else { slots };
         let units = if is_inline && !grows { 0 } else { self.memory as u64 / UNIT };
+        let warm = (self.retained as u64).div_ceil(UNIT);
         Ok(Plan {
             shape: Shape::new(slots, handles).ok_or_else(is_possible)?,
             more: Shape::new(more, handles).ok_or_else(is_possible)?,
@@ -422,6 +453,7 @@ impl<C> QueueBuilder<C> {
             },
             fingerprint: fingerprint::<T, C>(),
             units: u32::try_from(units).unwrap_or(u32::MAX),
+            warm: u32::try_from(warm).unwrap_or(u32::MAX),
         })
     }
 }

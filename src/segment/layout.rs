@@ -23,7 +23,7 @@ use crate::shim::{AtomicU32, AtomicU64, Futex, Ordering::*};
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"multiprc");
 
 /// Changes whenever a byte in a segment changes its meaning.
-pub(crate) const ABI: u32 = 4;
+pub(crate) const ABI: u32 = 5;
 
 /// The first page. Written once by the maker; what changes later is on the second line.
 #[repr(C, align(128))]

@@ -38,6 +38,9 @@ pub(crate) struct Plan {
     pub(crate) fingerprint: u64,
     /// How many units the stock has.
     pub(crate) units: u32,
+    /// The units below this keep their pages when they are freed. What is taken first is taken
+    /// from there, so a queue that is seldom deeper makes no system calls.
+    pub(crate) warm: u32,
 }
 
 /// What kind of a queue it is.
@@ -65,7 +68,8 @@ pub(crate) struct Head {
     units: AtomicU64,
     more: AtomicU64,
     rings: AtomicU64,
-    _line: [u64; 8],
+    warm: AtomicU64,
+    _line: [u64; 7],
     pub(crate) state: StateLine,
     pub(super) turns: Turns,
     pub(super) orphans: [AtomicU64; MARKS],
@@ -211,6 +215,7 @@ impl Head {
         self.units.store(plan.units.into(), Relaxed);
         self.more.store(plan.more.slots().into(), Relaxed);
         self.rings.store(plan.rings.into(), Relaxed);
+        self.warm.store(plan.warm.into(), Relaxed);
     }
 
     /// The plan that is written here, if it can be one.
@@ -228,6 +233,7 @@ impl Head {
             flags: PlanFlags::from_number(self.flags.load(Relaxed))?,
             fingerprint: self.fingerprint.load(Relaxed),
             units: number(&self.units)?,
+            warm: number(&self.warm)?,
         })
     }
 }

@@ -18,10 +18,6 @@ use super::at::QueueAt;
 use super::plan::FIRST_WAITER;
 use super::ring_at::RingAt;
 
-/// The units that keep their pages when they are freed: 16 MiB. What is taken first is taken from
-/// here, so a queue that is seldom deep makes no system calls.
-const WARM_UNITS: u32 = 1024;
-
 /// The deeds of rings begin here; those of blocks, which begin with the number of their ring, are
 /// smaller.
 const RING_DEEDS: u64 = 0xffff << 32;
@@ -155,7 +151,7 @@ impl<P: Pages> Store<P> {
         let discard = |bytes: Range<u64>| {
             self.pages.discard(self.offset(bytes.start), bytes.end - bytes.start);
         };
-        stock.free(&holder, |unit| unit < WARM_UNITS, discard)?;
+        stock.free(&holder, |unit| unit < self.at.plan.warm, discard)?;
         Ok(true)
     }
 
