@@ -53,10 +53,12 @@ fn measure(size: usize, rounds: usize) -> Vec<Measured> {
         .measure(rounds)
 }
 
-/// One word of each cache line.
+/// The first word of each cache line, as the rival that is a program of its own reads them.
 fn read(message: &[u8]) {
-    let word = |line: &[u8]| u64::from_ne_bytes(line[..8].try_into().expect("eight bytes"));
-    black_box(message.chunks(64).map(word).fold(0, u64::wrapping_add));
+    let (lines, rest) = message.as_chunks::<64>();
+    let words = lines.iter().filter_map(|line| line.first_chunk());
+    let words = words.chain(rest.first_chunk());
+    black_box(words.fold(0, |sum: u64, word| sum.wrapping_add(u64::from_ne_bytes(*word))));
 }
 
 fn source(size: usize) -> Vec<u8> {
@@ -134,9 +136,10 @@ fn pipe(name: &str, size: usize) -> Contender {
     Contender::new(name, with_process(receive, send))
 }
 
-/// Row: built in memory of a queue, and read there.
+/// Row: built in memory of a queue, which retains it, and read there.
 fn queue(name: &str, size: usize) -> Contender {
-    let (mut sender, mut receiver) = Queue::<()>::channel(2).expect("a queue");
+    let (mut sender, mut receiver) =
+        Queue::builder().retained(2 * size).channel::<()>(2).expect("a queue");
     let (mut answer, mut answers) =
         Queue::builder().codec::<Plain>().channel::<u64>(2).expect("a queue");
     let receive = move |iterations| {
