@@ -13,7 +13,8 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bytemuck::Pod;
-use channels::processes::{IpcChannel, OsPipe, Shaq, pipe_in_batches};
+use channels::kernel::{Kernel, pipe_in_batches};
+use channels::processes::{IpcChannel, Shaq};
 use channels::python::python;
 use channels::threads::{Crossbeam, Kanal};
 use channels::{CAPACITY, Load, Shape, round_trip, spinning, stream, to_sleeper};
@@ -111,7 +112,7 @@ where
         .row(stream("multiproc, serde", ONE, serde.expect("a queue")))
         .row(stream("shaq", ONE, Shaq::<M>::new()))
         .row(stream("ipc-channel", ONE, IpcChannel::<M>::new()))
-        .row(stream("pipe(2)", ONE, OsPipe::<M>::new()))
+        .row(stream("pipe(2)", ONE, Kernel::<M>::pipe()))
         .row(pipe_in_batches::<M>("pipe(2), PIPE_BUF at once", ONE))
         .row(python("Python's Queue", ONE, python_message))
         .run(rounds);
@@ -123,7 +124,7 @@ fn many_to_many<M: Load + Pod>(title: &str, shape: Shape, python_message: &str, 
         .row(stream("kanal, threads", shape, Kanal::<M>::new()))
         .row(stream("multiproc", shape, plain::<M>()).aiming_at(Goal::Speed(1.0)))
         .row(shaq::<M>(shape))
-        .row(stream("pipe(2)", shape, OsPipe::<M>::new()))
+        .row(stream("pipe(2)", shape, Kernel::<M>::pipe()))
         .row(pipe_in_batches::<M>("pipe(2), PIPE_BUF at once", shape))
         .row(python("Python's Queue", shape, python_message))
         .run(rounds);
@@ -178,7 +179,7 @@ fn one_way(rounds: usize) {
             Crossbeam::<u64>::new(),
             Crossbeam::new(),
         ))
-        .row(round_trip("pipe(2), 8 bytes", OsPipe::<u64>::new(), OsPipe::new()))
+        .row(round_trip("pipe(2), 8 bytes", Kernel::<u64>::pipe(), Kernel::pipe()))
         .run(rounds * 3);
     Table::new("One message to somebody asleep, and its answer")
         .row(to_sleeper(
@@ -189,7 +190,7 @@ fn one_way(rounds: usize) {
         .row(to_sleeper("kanal, threads, u64", Kanal::<u64>::new(), Kanal::new()))
         .row(to_sleeper("multiproc, u64", plain::<u64>(), plain()))
         .row(to_sleeper("shaq, u64", Shaq::<u64>::new(), Shaq::new()))
-        .row(to_sleeper("pipe(2), 8 bytes", OsPipe::<u64>::new(), OsPipe::new()))
+        .row(to_sleeper("pipe(2), 8 bytes", Kernel::<u64>::pipe(), Kernel::pipe()))
         .run(rounds);
 }
 

@@ -1,9 +1,6 @@
-//! Channels between processes with one end each: this crate's pipe, and a Unix socket.
+//! Channels between processes with one end each: this crate's pipe.
 
 use std::cell::Cell;
-use std::io::{Read, Write};
-use std::marker::PhantomData;
-use std::os::unix::net::UnixStream;
 
 use bytemuck::Pod;
 use multiproc::{Codec, Connection, Nothing, Pipe, PipeBuilder, Plain, Serde};
@@ -63,40 +60,5 @@ impl<M: Load, C: Codec<M> + Send + 'static> Channel<M> for OurPipe<M, C> {
 impl<M: Load, C: Codec<M> + Send + 'static> Poll<M> for OurPipe<M, C> {
     fn poll(receiver: &mut Self::Receiver) -> Option<M> {
         receiver.try_recv().ok()
-    }
-}
-
-/// One write and one read a message, as with a pipe of the kernel's.
-pub(crate) struct UnixSocket<M>(UnixStream, UnixStream, PhantomData<M>);
-
-impl<M> UnixSocket<M> {
-    pub(crate) fn new() -> Self {
-        let (out, inn) = UnixStream::pair().expect("a pair of sockets");
-        Self(out, inn, PhantomData)
-    }
-}
-
-impl<M: Load + Pod> Channel<M> for UnixSocket<M> {
-    type Sender = UnixStream;
-    type Receiver = UnixStream;
-
-    const CROSSES: bool = true;
-
-    fn sender(&self) -> Self::Sender {
-        self.0.try_clone().expect("a copy of a socket")
-    }
-
-    fn receiver(&self) -> Self::Receiver {
-        self.1.try_clone().expect("a copy of a socket")
-    }
-
-    fn send(sender: &mut Self::Sender, message: M) {
-        sender.write_all(bytemuck::bytes_of(&message)).expect("a reader");
-    }
-
-    fn receive(receiver: &mut Self::Receiver) -> M {
-        let mut message = M::zeroed();
-        receiver.read_exact(bytemuck::bytes_of_mut(&mut message)).expect("a message");
-        message
     }
 }

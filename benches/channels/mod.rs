@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each bench uses a part")]
 
 pub(crate) mod ends;
+pub(crate) mod kernel;
 pub(crate) mod mailbox;
 pub(crate) mod processes;
 pub(crate) mod python;

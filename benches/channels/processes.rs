@@ -1,21 +1,16 @@
-//! Channels between processes: this crate's queue, shaq, ipc-channel, pipe(2).
+//! Channels between processes: this crate's queue, shaq, ipc-channel.
 #![allow(unsafe_code, reason = "shaq is made by unsafe functions")]
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{PipeReader, PipeWriter, Read, Write};
-use std::marker::PhantomData;
 use std::os::fd::FromRawFd;
 use std::time::Duration;
 
-use bytemuck::Pod;
 use ipc_channel::ipc::{self, IpcReceiver, IpcSender};
 use multiproc::{Codec, Queue};
 use shaq::mpmc::{Consumer, Producer};
 
-use super::{CAPACITY, Channel, Load, Poll, Shape, crew};
-use crate::support::Contender;
-use crate::support::crew::Work;
+use super::{CAPACITY, Channel, Load, Poll};
 use crate::support::memory::pause;
 
 /// Looks at a full queue before another process may run.
@@ -139,82 +134,4 @@ impl<M: Load> Channel<M> for IpcChannel<M> {
     fn receive(receiver: &mut Self::Receiver) -> M {
         receiver.recv().expect("a message")
     }
-}
-
-/// One write and one read a message. 64 KiB of them fit.
-pub(crate) struct OsPipe<M>(PipeReader, PipeWriter, PhantomData<M>);
-
-impl<M> OsPipe<M> {
-    pub(crate) fn new() -> Self {
-        let (reader, writer) = std::io::pipe().expect("a pipe");
-        Self(reader, writer, PhantomData)
-    }
-}
-
-impl<M: Load + Pod> Channel<M> for OsPipe<M> {
-    type Sender = PipeWriter;
-    type Receiver = PipeReader;
-
-    const CROSSES: bool = true;
-
-    fn sender(&self) -> Self::Sender {
-        self.1.try_clone().expect("a copy of a pipe")
-    }
-
-    fn receiver(&self) -> Self::Receiver {
-        self.0.try_clone().expect("a copy of a pipe")
-    }
-
-    fn send(sender: &mut Self::Sender, message: M) {
-        sender.write_all(bytemuck::bytes_of(&message)).expect("a reader");
-    }
-
-    fn receive(receiver: &mut Self::Receiver) -> M {
-        let mut message = M::zeroed();
-        receiver.read_exact(bytemuck::bytes_of_mut(&mut message)).expect("a message");
-        message
-    }
-}
-
-/// A stream through a pipe: as many messages at once as are written without others in between.
-pub(crate) fn pipe_in_batches<M: Load + Pod>(name: &str, shape: Shape) -> Contender {
-    let pipe = OsPipe::<M>::new();
-    let senders = (0..shape.senders).map(|_| write_batches::<M>(pipe.sender()));
-    let receivers = (0..shape.receivers).map(|_| read_batches::<M>(pipe.receiver()));
-    Contender::crew(name, crew(true, senders.collect(), receivers.collect()))
-}
-
-fn write_batches<M: Load + Pod>(mut writer: PipeWriter) -> Work {
-    let size = libc::PIPE_BUF / size_of::<M>();
-    let mut batch = Vec::with_capacity(size);
-    Box::new(move |count| {
-        let mut sum = 0_u64;
-        for number in 0..count {
-            let message = M::of(number);
-            sum = sum.wrapping_add(message.number());
-            batch.push(message);
-            if batch.len() == size || number + 1 == count {
-                writer.write_all(bytemuck::cast_slice(&batch)).expect("a reader");
-                batch.clear();
-            }
-        }
-        sum
-    })
-}
-
-fn read_batches<M: Load + Pod>(mut reader: PipeReader) -> Work {
-    let mut batch = vec![M::zeroed(); libc::PIPE_BUF / size_of::<M>()];
-    Box::new(move |count| {
-        let (mut sum, mut left) = (0_u64, count as usize);
-        while left > 0 {
-            let most = left.min(batch.len());
-            let room = bytemuck::cast_slice_mut(&mut batch[..most]);
-            let bytes = reader.read(room).expect("messages");
-            assert!(bytes > 0 && bytes.is_multiple_of(size_of::<M>()), "writes are atomic");
-            let messages = &batch[..bytes / size_of::<M>()];
-            sum = messages.iter().fold(sum, |sum, message| sum.wrapping_add(message.number()));
-            left -= messages.len();
-        }
-        sum
-    })
 }

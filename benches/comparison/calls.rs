@@ -5,9 +5,10 @@
 use multiproc::{Dict, Lock, Manager, Plain, Queue, Semaphore, Value};
 
 use super::report::{Picture, Row, Section, Unit};
-use crate::channels::ends::{OurPipe, UnixSocket};
+use crate::channels::ends::OurPipe;
+use crate::channels::kernel::Kernel;
 use crate::channels::mailbox::Mailbox;
-use crate::channels::processes::{IpcChannel, OsPipe, Shaq};
+use crate::channels::processes::{IpcChannel, Shaq};
 use crate::channels::{CAPACITY, Channel, watched_exchange};
 use crate::exclusion::rivals::{Exclusion, Pthread, RawSync};
 use crate::managers::ours;
@@ -41,8 +42,8 @@ pub(crate) fn section() -> Section {
         ("multiproc Lock, Semaphore and Value, in turn", locks),
         ("multiproc Dict in a server, insert", inserts),
         ("shaq", || exchange(&Shaq::<u64>::new(), &Shaq::new())),
-        ("pipe(2)", || exchange(&OsPipe::<u64>::new(), &OsPipe::new())),
-        ("Unix socket", || exchange(&UnixSocket::<u64>::new(), &UnixSocket::new())),
+        ("pipe(2)", || exchange(&Kernel::<u64>::pipe(), &Kernel::pipe())),
+        ("Unix socket", || exchange(&Kernel::<u64>::socket(), &Kernel::socket())),
         ("shared_memory and raw_sync", || exchange(&Mailbox::<u64>::new(), &Mailbox::new())),
         ("ipc-channel", || exchange(&IpcChannel::<u64>::new(), &IpcChannel::new())),
         ("pthread mutex, robust", uncontended::<Pthread<true>>),

@@ -7,7 +7,8 @@ use multiproc::{Dict, Lock, Manager, Plain, Queue, Value};
 use super::points;
 use super::report::Section;
 use crate::channels::ends::OurPipe;
-use crate::channels::processes::{OsPipe, Shaq};
+use crate::channels::kernel::Kernel;
+use crate::channels::processes::Shaq;
 use crate::channels::python::python;
 use crate::channels::threads::{ArrayQueue, Crossbeam, Kanal, Rtrb};
 use crate::channels::{CAPACITY, Shape, stream};
@@ -46,7 +47,7 @@ pub(crate) fn processes(rounds: usize) -> Section {
         Table::new(&format!("u64, {pairs} senders and {pairs} receivers, each message"))
             .row(stream("multiproc Queue", shape, queue(CAPACITY)))
             .row(shaq(shape))
-            .row(stream("pipe(2)", shape, OsPipe::<u64>::new()))
+            .row(stream("pipe(2)", shape, Kernel::<u64>::pipe()))
             .row(python("Python Queue", shape, "1234567"))
             .row(stream("crossbeam-channel, threads", shape, Crossbeam::<u64>::new()))
             .row(stream("kanal, threads", shape, Kanal::<u64>::new()))

@@ -10,13 +10,14 @@ use multiproc::{Plain, Queue};
 
 use super::report::{Picture, Row, Section, Unit};
 use super::{PYTHON, iceoryx2};
-use crate::channels::ends::{OurPipe, UnixSocket};
+use crate::channels::ends::OurPipe;
+use crate::channels::kernel::Kernel;
 use crate::channels::mailbox::Mailbox;
-use crate::channels::processes::{IpcChannel, OsPipe, Shaq};
+use crate::channels::processes::{IpcChannel, Shaq};
 use crate::channels::threads::{ArrayQueue, Crossbeam, Kanal, Rtrb};
 use crate::channels::{CAPACITY, Channel, Poll, look, watched_exchange};
-use crate::support::memory::lines;
-use crate::support::peer::{cpus, watchdog, with_process};
+use crate::support::flags;
+use crate::support::peer::{cpus, watchdog};
 use crate::support::program::Program;
 use crate::support::python::interpreter;
 
@@ -99,8 +100,8 @@ fn contenders() -> Vec<Contender> {
     all.extend(program("iceoryx2 publish-subscribe, spins", iceoryx2::command(&["latency-poll"])));
     all.extend(program("iceoryx2, and its events", iceoryx2::command(&["latency-event"])));
     all.extend([
-        sleeps("pipe(2)", &OsPipe::<u64>::new(), &OsPipe::new()),
-        sleeps("Unix socket", &UnixSocket::<u64>::new(), &UnixSocket::new()),
+        sleeps("pipe(2)", &Kernel::<u64>::pipe(), &Kernel::pipe()),
+        sleeps("Unix socket", &Kernel::<u64>::socket(), &Kernel::socket()),
         sleeps("shared_memory and raw_sync", &Mailbox::<u64>::new(), &Mailbox::new()),
         sleeps("ipc-channel", &IpcChannel::<u64>::new(), &IpcChannel::new()),
     ]);
@@ -144,26 +145,9 @@ impl Clock {
 }
 
 fn floor(name: &'static str) -> Contender {
-    let [there, back] = lines();
     let clock = Clock::default();
     let told = clock.clone();
-    let (mut sent, mut seen) = (0, 0);
-    let echo = move |iterations| {
-        for _ in 0..iterations {
-            seen += 1;
-            there.wait_for(seen);
-            back.set(seen);
-        }
-    };
-    let ask = move |iterations| {
-        for _ in 0..iterations {
-            sent += 1;
-            there.set(sent);
-            back.wait_for(sent);
-            told.tell();
-        }
-    };
-    Contender::new(name, with_process(echo, ask), clock)
+    Contender::new(name, flags(move || told.tell()), clock)
 }
 
 /// Waits for messages as users do.

@@ -61,8 +61,17 @@ fn read(message: &[u8]) {
     black_box(words.fold(0, |sum: u64, word| sum.wrapping_add(u64::from_ne_bytes(*word))));
 }
 
-fn source(size: usize) -> Vec<u8> {
-    vec![1; size]
+/// A process that takes a message, reads it and answers, and one that asks it with a message.
+fn exchange(
+    name: &str,
+    size: usize,
+    mut serve: impl FnMut() + 'static,
+    mut ask: impl FnMut(&[u8]) + 'static,
+) -> Contender {
+    let source = vec![1; size];
+    let receive = move |iterations: u64| (0..iterations).for_each(|_| serve());
+    let send = move |iterations: u64| (0..iterations).for_each(|_| ask(black_box(&source)));
+    Contender::new(name, with_process(receive, send))
 }
 
 /// Row: what all that leave the message in place must do.
@@ -70,24 +79,19 @@ fn memcpy(name: &str, size: usize) -> Contender {
     let [full, empty] = lines();
     let room = SharedBytes::new(size);
     let (mut sent, mut seen) = (0, 0);
-    let receive = move |iterations: u64| {
-        for _ in 0..iterations {
-            seen += 1;
-            full.wait_for(seen);
-            room.look(read);
-            empty.set(seen);
-        }
+    let serve = move || {
+        seen += 1;
+        full.wait_for(seen);
+        room.look(read);
+        empty.set(seen);
     };
-    let source = source(size);
-    let send = move |iterations: u64| {
-        for _ in 0..iterations {
-            room.write(black_box(&source));
-            sent += 1;
-            full.set(sent);
-            empty.wait_for(sent);
-        }
+    let ask = move |message: &[u8]| {
+        room.write(message);
+        sent += 1;
+        full.set(sent);
+        empty.wait_for(sent);
     };
-    Contender::new(name, with_process(receive, send))
+    exchange(name, size, serve, ask)
 }
 
 /// Row: copied into the ring, and read there.
@@ -95,45 +99,35 @@ fn pipe_in_place(name: &str, size: usize) -> Contender {
     let capacity = (2 * size + 4096).next_power_of_two();
     let (mut here, mut there) =
         Pipe::builder().capacity(capacity).duplex::<(), ()>().expect("a pipe");
-    let receive = move |iterations| {
-        for _ in 0..iterations {
-            let message = there.peek().expect("a message");
-            read(&message);
-            message.consume().expect("a message");
-            there.send_bytes(&size.to_ne_bytes()).expect("an answer on its way");
-        }
+    let serve = move || {
+        let message = there.peek().expect("a message");
+        read(&message);
+        message.consume().expect("a message");
+        there.send_bytes(&size.to_ne_bytes()).expect("an answer on its way");
     };
-    let source = source(size);
-    let send = move |iterations: u64| {
-        for _ in 0..iterations {
-            let mut room = here.reserve(size).expect("room");
-            room.copy_from_slice(black_box(&source));
-            room.commit(size).expect("a receiver");
-            assert_eq!(here.recv_bytes_into(&mut [0; 8]).expect("an answer"), 8);
-        }
+    let ask = move |message: &[u8]| {
+        let mut room = here.reserve(size).expect("room");
+        room.copy_from_slice(message);
+        room.commit(size).expect("a receiver");
+        assert_eq!(here.recv_bytes_into(&mut [0; 8]).expect("an answer"), 8);
     };
-    Contender::new(name, with_process(receive, send))
+    exchange(name, size, serve, ask)
 }
 
 /// Row: copied into the ring and out of it, at the capacity that pipes have.
 fn pipe(name: &str, size: usize) -> Contender {
     let (mut here, mut there) = Pipe::duplex::<(), ()>().expect("a pipe");
-    let mut room = source(size);
-    let receive = move |iterations| {
-        for _ in 0..iterations {
-            assert_eq!(there.recv_bytes_into(&mut room).expect("a message"), size);
-            read(&room);
-            there.send_bytes(&size.to_ne_bytes()).expect("an answer on its way");
-        }
+    let mut room = vec![0; size];
+    let serve = move || {
+        assert_eq!(there.recv_bytes_into(&mut room).expect("a message"), size);
+        read(&room);
+        there.send_bytes(&size.to_ne_bytes()).expect("an answer on its way");
     };
-    let source = source(size);
-    let send = move |iterations: u64| {
-        for _ in 0..iterations {
-            here.send_bytes(black_box(&source)).expect("a receiver");
-            assert_eq!(here.recv_bytes_into(&mut [0; 8]).expect("an answer"), 8);
-        }
+    let ask = move |message: &[u8]| {
+        here.send_bytes(message).expect("a receiver");
+        assert_eq!(here.recv_bytes_into(&mut [0; 8]).expect("an answer"), 8);
     };
-    Contender::new(name, with_process(receive, send))
+    exchange(name, size, serve, ask)
 }
 
 /// Row: built in memory of a queue, which retains it, and read there.
@@ -142,24 +136,19 @@ fn queue(name: &str, size: usize) -> Contender {
         Queue::builder().retained(2 * size).channel::<()>(2).expect("a queue");
     let (mut answer, mut answers) =
         Queue::builder().codec::<Plain>().channel::<u64>(2).expect("a queue");
-    let receive = move |iterations| {
-        for _ in 0..iterations {
-            let message = receiver.recv_guard().expect("a message");
-            read(message.bytes());
-            drop(message);
-            answer.send(size as u64).expect("an answer on its way");
-        }
+    let serve = move || {
+        let message = receiver.recv_guard().expect("a message");
+        read(message.bytes());
+        drop(message);
+        answer.send(size as u64).expect("an answer on its way");
     };
-    let source = source(size);
-    let send = move |iterations: u64| {
-        for _ in 0..iterations {
-            let mut message = sender.reserve(size).expect("room");
-            message.copy_from_slice(black_box(&source));
-            message.send().expect("a receiver");
-            assert_eq!(answers.recv().expect("an answer"), size as u64);
-        }
+    let ask = move |message: &[u8]| {
+        let mut room = sender.reserve(size).expect("room");
+        room.copy_from_slice(message);
+        room.send().expect("a receiver");
+        assert_eq!(answers.recv().expect("an answer"), size as u64);
     };
-    Contender::new(name, with_process(receive, send))
+    exchange(name, size, serve, ask)
 }
 
 fn rival(name: &str, size: usize) -> Option<Contender> {
@@ -170,20 +159,15 @@ fn rival(name: &str, size: usize) -> Option<Contender> {
 
 fn mailbox(name: &str, size: usize) -> Contender {
     let (there, back) = (Mailbox::<u64>::of_size(size), Mailbox::<u64>::of_size(8));
-    let receive = move |iterations| {
-        for _ in 0..iterations {
-            there.take(|room| room.look(read));
-            back.put(|room| room.write(&size.to_ne_bytes()));
-        }
+    let serve = move || {
+        there.take(|room| room.look(read));
+        back.put(|room| room.write(&size.to_ne_bytes()));
     };
-    let source = source(size);
-    let send = move |iterations: u64| {
-        for _ in 0..iterations {
-            there.put(|room| room.write(black_box(&source)));
-            back.take(|room| room.read(&mut [0; 8]));
-        }
+    let ask = move |message: &[u8]| {
+        there.put(|room| room.write(message));
+        back.take(|room| room.read(&mut [0; 8]));
     };
-    Contender::new(name, with_process(receive, send))
+    exchange(name, size, serve, ask)
 }
 
 fn os_pipe(name: &str, size: usize) -> Contender {
@@ -210,44 +194,34 @@ fn unix_socket(name: &str, size: usize) -> Contender {
 fn through<R: Read + 'static, W: Write + 'static>(
     name: &str,
     size: usize,
-    (mut request, mut ask): (R, W),
+    (mut request, mut there): (R, W),
     (mut answer, mut reply): (R, W),
 ) -> Contender {
-    let mut room = source(size);
-    let receive = move |iterations| {
-        for _ in 0..iterations {
-            request.read_exact(&mut room).expect("a message");
-            read(&room);
-            reply.write_all(&size.to_ne_bytes()).expect("an answer on its way");
-        }
+    let mut room = vec![0; size];
+    let serve = move || {
+        request.read_exact(&mut room).expect("a message");
+        read(&room);
+        reply.write_all(&size.to_ne_bytes()).expect("an answer on its way");
     };
-    let source = source(size);
-    let send = move |iterations: u64| {
-        for _ in 0..iterations {
-            ask.write_all(black_box(&source)).expect("a receiver");
-            answer.read_exact(&mut [0; 8]).expect("an answer");
-        }
+    let ask = move |message: &[u8]| {
+        there.write_all(message).expect("a receiver");
+        answer.read_exact(&mut [0; 8]).expect("an answer");
     };
-    Contender::new(name, with_process(receive, send))
+    exchange(name, size, serve, ask)
 }
 
 fn bytes_channel(name: &str, size: usize) -> Contender {
-    let (ask, request) = ipc::bytes_channel().expect("an ipc-channel");
+    let (there, request) = ipc::bytes_channel().expect("an ipc-channel");
     let (reply, answer) = ipc::bytes_channel().expect("an ipc-channel");
-    let receive = move |iterations| {
-        for _ in 0..iterations {
-            read(&request.recv().expect("a message"));
-            reply.send(&size.to_ne_bytes()).expect("an answer on its way");
-        }
+    let serve = move || {
+        read(&request.recv().expect("a message"));
+        reply.send(&size.to_ne_bytes()).expect("an answer on its way");
     };
-    let source = source(size);
-    let send = move |iterations: u64| {
-        for _ in 0..iterations {
-            ask.send(black_box(&source)).expect("a receiver");
-            assert_eq!(answer.recv().expect("an answer").len(), 8);
-        }
+    let ask = move |message: &[u8]| {
+        there.send(message).expect("a receiver");
+        assert_eq!(answer.recv().expect("an answer").len(), 8);
     };
-    Contender::new(name, with_process(receive, send))
+    exchange(name, size, serve, ask)
 }
 
 /// Row: memory made, filled, sent and given back for each message.
@@ -255,22 +229,17 @@ fn shared_bytes(name: &str, size: usize) -> Option<Contender> {
     if size < SHARED_MIN {
         return None;
     }
-    let (ask, request) = ipc::channel::<IpcSharedMemory>().expect("an ipc-channel");
+    let (there, request) = ipc::channel::<IpcSharedMemory>().expect("an ipc-channel");
     let (reply, answer) = ipc::bytes_channel().expect("an ipc-channel");
-    let receive = move |iterations| {
-        for _ in 0..iterations {
-            read(&request.recv().expect("a message"));
-            reply.send(&size.to_ne_bytes()).expect("an answer on its way");
-        }
+    let serve = move || {
+        read(&request.recv().expect("a message"));
+        reply.send(&size.to_ne_bytes()).expect("an answer on its way");
     };
-    let source = source(size);
-    let send = move |iterations: u64| {
-        for _ in 0..iterations {
-            ask.send(IpcSharedMemory::from_bytes(black_box(&source))).expect("a receiver");
-            assert_eq!(answer.recv().expect("an answer").len(), 8);
-        }
+    let ask = move |message: &[u8]| {
+        there.send(IpcSharedMemory::from_bytes(message)).expect("a receiver");
+        assert_eq!(answer.recv().expect("an answer").len(), 8);
     };
-    Some(Contender::new(name, with_process(receive, send)))
+    Some(exchange(name, size, serve, ask))
 }
 
 fn pythons(name: &str, size: usize) -> Option<Contender> {

@@ -7,9 +7,10 @@ use multiproc::{Event, Lock, Plain, Queue, ReentrantLock, RwLock, Semaphore, Val
 use super::iceoryx2;
 use super::report::Section;
 use crate::births::{self, processes};
-use crate::channels::ends::{OurPipe, UnixSocket};
+use crate::channels::ends::OurPipe;
+use crate::channels::kernel::Kernel;
 use crate::channels::mailbox::Mailbox;
-use crate::channels::processes::{IpcChannel, OsPipe, Shaq};
+use crate::channels::processes::{IpcChannel, Shaq};
 use crate::channels::python::python as python_stream;
 use crate::channels::threads::{ArrayQueue, Crossbeam, Kanal, Rtrb};
 use crate::channels::{CAPACITY, Shape, stream};
@@ -36,8 +37,8 @@ pub(crate) fn throughput(rounds: usize) -> Section {
         .row(stream("multiproc Pipe, serde", ONE, OurPipe::<u64, _>::serde()))
         .row(stream("shaq", ONE, Shaq::<u64>::new()))
         .row(rival_stream("iceoryx2 publish-subscribe, spins"))
-        .row(stream("pipe(2)", ONE, OsPipe::<u64>::new()))
-        .row(stream("Unix socket", ONE, UnixSocket::<u64>::new()))
+        .row(stream("pipe(2)", ONE, Kernel::<u64>::pipe()))
+        .row(stream("Unix socket", ONE, Kernel::<u64>::socket()))
         .row(stream("shared_memory and raw_sync", ONE, Mailbox::<u64>::new()))
         .row(stream("ipc-channel", ONE, IpcChannel::<u64>::new()))
         .row(python_stream("Python Queue", ONE, "1234567"))

@@ -16,8 +16,9 @@ pub(crate) mod python;
 mod table;
 
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use machine::Machine;
 use memory::lines;
 use peer::{cpus, with_process};
 pub(crate) use table::{Contender, Goal, Measured, Table};
@@ -27,6 +28,11 @@ const QUICK: usize = 5;
 
 /// A flag on one line there, a flag on another line back: no queue can be faster.
 pub(crate) fn floor() -> Contender {
+    Contender::round_trip("two flags (floor)", flags(|| ()))
+}
+
+/// Round trips of two flags, each of which is told.
+pub(crate) fn flags(mut told: impl FnMut()) -> impl FnMut(u64) -> Duration {
     let [there, back] = lines();
     let (mut sent, mut seen) = (0, 0);
     let echo = move |iterations| {
@@ -41,9 +47,10 @@ pub(crate) fn floor() -> Contender {
             sent += 1;
             there.set(sent);
             back.wait_for(sent);
+            told();
         }
     };
-    Contender::round_trip("two flags (floor)", with_process(echo, ask))
+    with_process(echo, ask)
 }
 
 /// `copies` copies of `size` bytes, each into memory of its own.
@@ -67,12 +74,7 @@ pub(crate) fn copies(name: &str, size: usize, copies: usize) -> Contender {
 /// `--quick` measures a fifth. An argument without dashes names the tables that are wanted, by a
 /// part of their titles. cargo adds `--bench`, which says nothing here.
 pub(crate) fn start(name: &str, rounds: usize) -> usize {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let cpu = read("/proc/cpuinfo");
-    let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown CPU");
-    let cpu = cpu.trim_start_matches([' ', '\t', ':']);
-    let kernel = read("/proc/sys/kernel/osrelease");
-    println!("## {name}\n\n{cpu}, Linux {}.", kernel.trim());
+    println!("## {name}\n\n{}.", Machine::this());
     if is_quick() { rounds.div_ceil(QUICK) } else { rounds }
 }
 
