@@ -45,9 +45,38 @@ fn imap_waits_for_room_only_as_long_as_it_may() {
         assert_eq!(results.next_timeout(PATIENCE).unwrap().unwrap(), 0);
         let rest: Vec<u64> = results.map(Result::unwrap).collect();
         assert_eq!(rest, [1, 4, 9, 16]);
-        let mut all: Vec<_> = pool.imap_unordered(square, 0..5).map(|(n, _)| n).collect();
-        all.sort_unstable();
-        assert_eq!(all, [0, 1, 2, 3, 4]);
+    });
+}
+
+#[test]
+fn results_in_any_order_are_waited_for_only_as_long_as_they_may() {
+    common::watched("results_in_any_order_are_waited_for_only_as_long_as_they_may", || {
+        let (pool, others) = full();
+        let soon = Duration::from_millis(20);
+        let is_late = |error| matches!(error, TaskError::TimedOut { limit } if limit == soon);
+        let mut results = pool.imap_unordered(square, 0..5_u64);
+        for _ in 0..2 {
+            assert!(is_late(results.next_timeout(soon).unwrap_err()));
+            assert_eq!(results.size_hint(), (5, Some(5)));
+        }
+        others.iter().for_each(|task| assert!(task.cancel()));
+        let mut numbers = Vec::new();
+        while let Some((number, result)) = results.next_timeout(PATIENCE).unwrap() {
+            assert_eq!(result.unwrap(), (number * number) as u64);
+            numbers.push(number);
+        }
+        numbers.sort_unstable();
+        assert_eq!(numbers, [0, 1, 2, 3, 4]);
+
+        let mut ended = as_completed([pool.submit(for_ever, ()).unwrap()]);
+        for _ in 0..2 {
+            assert!(is_late(ended.next_timeout(soon).unwrap_err()));
+            assert_eq!(ended.len(), 1);
+        }
+        pool.terminate();
+        let (number, result) = ended.next_timeout(PATIENCE).unwrap().unwrap();
+        assert!(number == 0 && matches!(result, Err(TaskError::Terminated)), "{result:?}");
+        assert!(ended.next_timeout(PATIENCE).unwrap().is_none());
     });
 }
 

@@ -1,5 +1,6 @@
 //! Waiting for several tasks at once.
 
+use std::iter::FusedIterator;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -67,28 +68,74 @@ pub struct AsCompleted<R> {
     left: usize,
 }
 
+impl<R> AsCompleted<R> {
+    /// The next task that ends, if one does before `timeout` is over; `None` if all were given.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::time::Duration;
+    /// # fn park(_: ()) {
+    /// #     std::thread::park();
+    /// # }
+    /// # let pool = multiproc::Pool::new(1)?;
+    /// let mut left = multiproc::as_completed([pool.submit(park, ())?]);
+    /// assert!(left.next_timeout(Duration::from_millis(10)).is_err());
+    /// # Ok::<(), multiproc::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`TimedOut`](TaskError::TimedOut) if none does; it can be asked for again. What became of a
+    /// task is in the item.
+    pub fn next_timeout(
+        &mut self,
+        timeout: Duration,
+    ) -> Result<Option<<Self as Iterator>::Item>, TaskError> {
+        let next = self.next_until(Deadline::after(timeout));
+        next.map_err(|Late| TaskError::TimedOut { limit: timeout })
+    }
+
+    fn next_until(&mut self, deadline: Deadline) -> Result<Option<<Self as Iterator>::Item>, Late> {
+        while let Some(place) = self.tasks.get(self.first) {
+            let Some(task) = place else {
+                self.first += 1;
+                continue;
+            };
+            let index = ended_until(&self.ended, task, self.first, deadline)?;
+            // It may have been given before it ended.
+            if let Some(task) = self.tasks.get_mut(index).and_then(Option::take) {
+                self.left -= 1;
+                return Ok(Some((index, task.get())));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Nothing ended until the deadline.
+#[derive(Debug)]
+pub(super) struct Late;
+
+/// Waits until some task says that it has ended: its number; or that of `task`, `number`, if it is
+/// waited for in vain.
+pub(super) fn ended_until<R>(
+    ended: &mpsc::Receiver<usize>,
+    task: &Task<R>,
+    number: usize,
+    deadline: Deadline,
+) -> Result<usize, Late> {
+    match deadline.left() {
+        Some(left) => ended.recv_timeout(left).map_err(|_| Late),
+        None if task.is_waited_for_in_vain() => Ok(ended.try_recv().unwrap_or(number)),
+        // A task says so in any case, at the latest when its pool goes.
+        None => ended.recv().map_err(|_| Late),
+    }
+}
+
 impl<R> Iterator for AsCompleted<R> {
     type Item = (usize, Result<R, TaskError>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let place = self.tasks.get(self.first)?;
-            let index = match place {
-                Some(task) if task.is_waited_for_in_vain() => {
-                    self.ended.try_recv().unwrap_or(self.first)
-                }
-                Some(_) => self.ended.recv().ok()?,
-                None => {
-                    self.first += 1;
-                    continue;
-                }
-            };
-            // It may have been given before it ended.
-            if let Some(task) = self.tasks.get_mut(index)?.take() {
-                self.left -= 1;
-                return Some((index, task.get()));
-            }
-        }
+        self.next_until(Deadline::NEVER).ok().flatten()
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -97,6 +144,8 @@ impl<R> Iterator for AsCompleted<R> {
 }
 
 impl<R> ExactSizeIterator for AsCompleted<R> {}
+
+impl<R> FusedIterator for AsCompleted<R> {}
 
 /// Waits until all of the tasks are over, but not longer than `timeout`. Whether they are. As with
 /// [`Task::wait_timeout`], a timeout that is for ever may be over at once.
