@@ -240,6 +240,11 @@ fn exec(
         let what = "start a process: a program with set-user-id or file capabilities has none";
         return Err(Error::new(ErrorKind::Spawn, what));
     }
+    if hook::is_ahead() {
+        let what = "start a process before `main`, in a process that is itself being started: \
+                    an initialiser of the program does so, and would in each; do it in `main`";
+        return Err(Error::new(ErrorKind::Misuse, what));
+    }
     let monitor = family.monitor()?;
     let (mine, theirs) = socket::pair().context(what)?;
     let birth = Birth {

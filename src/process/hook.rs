@@ -22,6 +22,9 @@ use crate::trace::Quiet;
 /// Whether children of this process are to run inside `main`.
 static IN_MAIN: AtomicBool = AtomicBool::new(false);
 
+/// Whether [`before_main`] was here.
+static HAS_RUN: AtomicBool = AtomicBool::new(false);
+
 /// The control socket of a child on its way to `init`.
 static WAITING: Mutex<Option<OwnedFd>> = Mutex::new(None);
 
@@ -36,6 +39,8 @@ static BEFORE_MAIN: extern "C" fn() = before_main;
 
 extern "C" fn before_main() {
     const NAME: &CStr = c"MULTIPROC_CONTROL";
+    // Relaxed: the process has one thread, or starts others afterwards.
+    HAS_RUN.store(true, Ordering::Relaxed);
     if let Some(value) = task::early_variable(NAME) {
         started(value);
     }
@@ -75,6 +80,14 @@ pub fn init() {
 pub(crate) fn is_in_main() -> bool {
     // Relaxed: see `init`.
     IN_MAIN.load(Ordering::Relaxed)
+}
+
+/// Whether this process is to become somebody's child, and an initialiser of the program that came
+/// before the crate's is still at work. A process that is started from there comes to the same
+/// place, so that each would start another.
+pub(crate) fn is_ahead() -> bool {
+    // Relaxed: see `before_main`.
+    !HAS_RUN.load(Ordering::Relaxed) && std::env::var_os(job::VARIABLE).is_some()
 }
 
 /// The variable is there. Anybody can set it, so nothing is believed that the socket does not show.
