@@ -86,6 +86,10 @@ fn run(subject: &Subject, manner: Manner) -> Outcome<()> {
         history.note(&segments);
         let page = match manner {
             Manner::Json => serde_json::to_string_pretty(&segments)? + "\n",
+            _ if segments.is_empty() => match subject {
+                Subject::Process(pid) => format!("process {pid} has nothing of this crate\n"),
+                _ => "there are no names\n".to_owned(),
+            },
             _ => page(&segments, &history)?,
         };
         if manner != Manner::Again {
@@ -102,9 +106,6 @@ fn run(subject: &Subject, manner: Manner) -> Outcome<()> {
 
 fn page(segments: &[SegmentInfo], history: &History) -> Result<String, fmt::Error> {
     let mut page = String::new();
-    if segments.is_empty() {
-        writeln!(page, "nothing to see")?;
-    }
     for segment in segments {
         // The first digits tell those without a name from each other.
         let unnamed = || format!("(no name) {:.8}", segment.uuid);

@@ -29,6 +29,8 @@ const WAITING: usize = 256;
 /// The signal that stops a process, on Linux.
 const SIGSTOP: i32 = 19;
 
+const USAGE: &str = "usage: pipeline [DIR] [--workers N] [--kill-one] [--stop-one]";
+
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// The files to count, each with its number, and their counts.
@@ -102,11 +104,12 @@ impl Totals {
 }
 
 /// All files under `folder`, in the order of their names.
-fn files_under(folder: &Path) -> io::Result<Vec<PathBuf>> {
+fn files_under(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder)? {
+        let entries = fs::read_dir(&folder);
+        for entry in entries.map_err(|cause| format!("{}: {cause}", folder.display()))? {
             let entry = entry?;
             let kind = entry.file_type()?;
             if kind.is_dir() && !matches!(entry.file_name().to_str(), Some(".git" | "target")) {
@@ -225,9 +228,12 @@ fn main() -> Result<(), Failure> {
                 let number = arguments.next().and_then(|number| number.to_str()?.parse().ok());
                 workers = number.filter(|number| *number > 0).ok_or("--workers takes a number")?;
             }
+            Some("--help") => {
+                println!("{USAGE}");
+                return Ok(());
+            }
             Some(option) if option.starts_with('-') => {
-                let usage = "[DIR] [--workers N] [--kill-one] [--stop-one]";
-                return Err(format!("unknown option {option}: {usage}").into());
+                return Err(format!("unknown option {option}; {USAGE}").into());
             }
             _ => folder = argument.into(),
         }

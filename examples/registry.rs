@@ -1,13 +1,14 @@
 //! A shop whose clerks, each a process, write down what they sell in objects of one manager.
 //!
 //! ```text
-//! cargo run --release --example registry -- [--kill-one]
+//! cargo run --release --example registry -- [--kill-one] [--sales N]
 //! ```
 //!
 //! A dictionary counts the pieces of each article, and a ledger, a type of this program's own, has
 //! the takings. Both live in the manager's server; every clerk has a proxy of each. An observer,
-//! one more process, only reads, and prints what it sees. When enough is sold the shop closes, and
-//! the books are compared with what the clerks say.
+//! one more process, only reads, and prints what it sees. When N pieces are sold, 50 000 unless told
+//! otherwise, the shop closes, and the books are compared with what the clerks say. With some
+//! millions it is open long enough for a look at it by the example `inspect`.
 //!
 //! With `--kill-one` a clerk is killed with -9 while it sells. A call is done as a whole or not at
 //! all, so what the clerk has written down stays, and nobody waits for it; but it may have died
@@ -22,8 +23,10 @@ use serde::{Deserialize, Serialize};
 
 const CLERKS: u32 = 4;
 
-/// So many sales, and the shop closes.
+/// So many sales, and the shop closes, unless told otherwise.
 const ENOUGH: u64 = 50_000;
+
+const USAGE: &str = "usage: registry [--kill-one] [--sales N]";
 
 /// What there is to buy, and for how many cents.
 const ARTICLES: [(&str, u64); 4] = [("bread", 320), ("cheese", 890), ("milk", 140), ("tea", 450)];
@@ -121,11 +124,23 @@ fn compare(shop: &Shop, said: u64, is_one_dead: bool) -> multiproc::Result<bool>
 }
 
 fn main() -> Result<(), Failure> {
-    let is_one_to_die = match std::env::args().nth(1).as_deref() {
-        None => false,
-        Some("--kill-one") => true,
-        Some(option) => return Err(format!("unknown option {option}: [--kill-one]").into()),
-    };
+    let (mut is_one_to_die, mut enough) = (false, ENOUGH);
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--kill-one" => is_one_to_die = true,
+            "--sales" => {
+                let number = arguments.next().and_then(|number| number.parse().ok());
+                enough = number.ok_or("--sales takes a number")?;
+            }
+            "--help" => {
+                println!("{USAGE}");
+                return Ok(());
+            }
+            option => return Err(format!("unknown option {option}; {USAGE}").into()),
+        }
+    }
+    println!("the shop is process {}", std::process::id());
     let manager = Manager::start()?;
     let (pieces, ledger) = (manager.dict()?, manager.host(Ledger::default())?);
     let shop = Shop { pieces, ledger, is_closed: Event::new()? };
@@ -134,10 +149,10 @@ fn main() -> Result<(), Failure> {
         .map(|number| Process::spawn(clerk, (shop.clone(), number)))
         .collect::<multiproc::Result<_>>()?;
     if is_one_to_die {
-        wait_for(&shop, ENOUGH / 2)?;
+        wait_for(&shop, enough / 2)?;
         clerks[0].kill()?;
     }
-    wait_for(&shop, ENOUGH)?;
+    wait_for(&shop, enough)?;
     shop.is_closed.set()?;
 
     observer.join()??;
