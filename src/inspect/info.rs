@@ -190,6 +190,7 @@ impl fmt::Display for Held {
         match self {
             Self::Lock { levels: 0 | 1 } => f.write_str("the lock"),
             Self::Lock { levels } => write!(f, "the lock, {levels} times"),
+            Self::Read { threads: 1 } => f.write_str("the lock for reading"),
             Self::Read { threads } => write!(f, "the lock for reading, {threads} threads"),
             Self::Write => f.write_str("the lock for writing"),
             Self::Permits { count } => write!(f, "{count} permits"),

@@ -269,7 +269,10 @@ pub(super) fn panicked(panic: Panic) -> Error {
 
 #[cold]
 pub(super) fn gone() -> Error {
-    Error::new(ErrorKind::Disconnected, "call an object of a manager: its server is gone")
+    Error::new(
+        ErrorKind::Disconnected,
+        "call an object of a manager: its server is gone, as it ends with its `Manager`",
+    )
 }
 
 /// A socket that goes to a process as an argument.

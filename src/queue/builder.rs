@@ -405,8 +405,9 @@ impl<C> QueueBuilder<C> {
     where
         C: Codec<T>,
     {
-        let slots = check(capacity, QueueBuilder::CAPACITY_MAX, "messages")?;
-        let handles = check(self.handles, QueueBuilder::HANDLES_MAX, "handles")?;
+        let slots =
+            check(capacity, QueueBuilder::CAPACITY_MAX, "messages", ", or grow: see `unbounded`")?;
+        let handles = check(self.handles, QueueBuilder::HANDLES_MAX, "handles", "")?;
         // The name has one, too, where there are as many.
         let handles = (handles + u32::from(has_name)).min(HANDLES_MAX);
         if C::SHAPE.is_plain() && align_of::<T>() > PAGE as usize {
@@ -465,10 +466,11 @@ fn stride(payload_at: usize, payload: usize, align: usize) -> usize {
     if bytes <= CACHE_LINE { CACHE_LINE } else { bytes.next_multiple_of(align) }
 }
 
-fn check(number: usize, most: usize, unit: &str) -> Result<u32> {
+/// `else_what`: what there is instead.
+fn check(number: usize, most: usize, unit: &str, else_what: &str) -> Result<u32> {
     if (1..=most).contains(&number) {
         return Ok(number as u32);
     }
-    let what = format!("a queue of {number} {unit}: it must have 1 to {most}");
+    let what = format!("a queue of {number} {unit}: it must have 1 to {most}{else_what}");
     Err(Error::new(ErrorKind::Limit, what))
 }

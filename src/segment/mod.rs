@@ -96,7 +96,7 @@ impl Segment {
         bytes: u64,
         reserved: u32,
     ) -> Result<Self> {
-        let what = || format!("make a segment for {bytes} bytes");
+        let what = || format!("make a segment for {bytes} bytes of addresses");
         let size = bytes
             .checked_add(geometry.data_at())
             .and_then(|size| size.checked_next_multiple_of(PAGE))

@@ -330,7 +330,7 @@ fn check_label(name: &Name, segment: &Segment, wanted: &str) -> Result<()> {
         return Ok(());
     }
     let what = format!(
-        "the name {:?} is that of a {found}, and this program asks for a {wanted}",
+        "the name {:?} is that of something else: {found}; this program asks for: {wanted}",
         name.as_str()
     );
     Err(Error::new(ErrorKind::Mismatch, what))
@@ -346,7 +346,7 @@ fn enter(visited: Segment, me: u32) -> Arc<Segment> {
 fn exists(name: &Name) -> Error {
     let state = match shm::open(&name.path()) {
         Ok(Some(memory)) => match lease::is_any_held_elsewhere(memory.as_fd(), PARTICIPANTS_MAX) {
-            Ok(true) => "it is in use",
+            Ok(true) => "it is in use; `open` joins in, `open_or_create` does either",
             _ => "no living process has it: open it, or replace it by `Name::replace_stale`",
         },
         Ok(None) => "it was there a moment ago",

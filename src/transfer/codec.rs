@@ -262,26 +262,44 @@ impl Serde {
         value: &T,
         bytes: &mut Vec<u8>,
     ) -> Result<(), CodecError> {
-        Ok(postcard::serialize_with_flavor(value, Tail(bytes))?)
+        postcard::serialize_with_flavor(value, Tail(bytes)).map_err(explained)
     }
 
     /// Makes a value from its bytes.
     #[inline]
     pub(crate) fn deserialize<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-        Ok(postcard::from_bytes(bytes)?)
+        postcard::from_bytes(bytes).map_err(explained)
     }
 
     /// Makes a value from its bytes, if they are those of a value of another type perhaps: none may
     /// be left.
     #[inline]
     pub(crate) fn deserialize_whole<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-        let (value, left) = postcard::take_from_bytes(bytes)?;
+        let (value, left) = postcard::take_from_bytes(bytes).map_err(explained)?;
         if left.is_empty() {
             return Ok(value);
         }
         let name = std::any::type_name::<T>();
         Err(format!("{} bytes more than those of a {name}", left.len()).into())
     }
+}
+
+/// What postcard's error means to somebody who has written a type.
+#[cold]
+fn explained(error: postcard::Error) -> CodecError {
+    let cause = match error {
+        postcard::Error::WontImplement | postcard::Error::NotYetImplemented => {
+            "it asks the format what comes next, as `#[serde(flatten)]`, untagged enums and \
+             `serde_json::Value` do, and this format does not say"
+        }
+        postcard::Error::SerializeSeqLengthUnknown => {
+            "a sequence or a map in it does not know its length before it is gone through"
+        }
+        postcard::Error::SerdeSerCustom => "its `Serialize` returned an error",
+        postcard::Error::SerdeDeCustom => "its `Deserialize` refused what is there",
+        _ => return error.into(),
+    };
+    cause.into()
 }
 
 impl<T: Serialize + DeserializeOwned> Codec<T> for Serde {
@@ -346,11 +364,26 @@ pub(crate) fn layout<T, C: Codec<T>>() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
     use super::*;
 
     #[test]
     fn plain_refuses_another_size() {
         assert!(<Plain as Codec<u32>>::decode(&[1, 2, 3]).is_err());
         assert_eq!(<Plain as Codec<u32>>::decode(&[1, 0, 0, 0]).unwrap(), 1);
+    }
+
+    #[test]
+    fn what_serde_cannot_carry_is_explained() {
+        let mut bytes = Vec::new();
+        Serde::serialize(&serde_json::json!({ "a": 1 }), &mut bytes).unwrap();
+        let refused = Serde::deserialize::<serde_json::Value>(&bytes).unwrap_err();
+        assert!(refused.to_string().contains("this format does not say"), "{refused}");
+        let refused =
+            Serde::serialize(&std::path::Path::new(OsStr::from_bytes(b"\xff")), &mut bytes);
+        let refused = refused.unwrap_err();
+        assert!(refused.to_string().contains("its `Serialize` returned an error"), "{refused}");
     }
 }
