@@ -1,7 +1,7 @@
 //! This crate beside others, in one run: pipes, queues, locks, processes, pools, servers.
 //!
 //! ```sh
-//! cargo bench --bench compare                # eight minutes, or less for a section named behind it
+//! cargo bench --bench compare                # eight minutes; less for a section that is named
 //! cargo bench --bench compare -- --quick     # less of everything, in less than two minutes
 //! cargo bench --bench compare -- --save      # into benches/results, where README has it from
 //! ```

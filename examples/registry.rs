@@ -6,8 +6,8 @@
 //!
 //! A dictionary counts the pieces of each article, and a ledger, a type of this program's own, has
 //! the takings. Both live in the manager's server; every clerk has a proxy of each. An observer,
-//! one more process, only reads, and prints what it sees. When N pieces are sold, 50 000 unless told
-//! otherwise, the shop closes, and the books are compared with what the clerks say. With some
+//! one more process, only reads, and prints what it sees. When N pieces are sold, 50 000 unless
+//! told otherwise, the shop closes, and the books are compared with what the clerks say. With some
 //! millions it is open long enough for a look at it by the example `inspect`.
 //!
 //! With `--kill-one` a clerk is killed with -9 while it sells. A call is done as a whole or not at

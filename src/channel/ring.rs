@@ -155,8 +155,8 @@ pub(super) fn draft(ring: &mut FrameProducer<BytesAt>, length: usize) -> Result<
 #[cold]
 fn too_long(length: usize, longest: u64) -> Error {
     let what = format!(
-        "{length} bytes at once: this pipe takes {longest} so, half of its `PipeBuilder::capacity`; \
-         messages of any length go in pieces, where whoever sends may wait"
+        "{length} bytes at once: this pipe takes {longest} so, half of its \
+         `PipeBuilder::capacity`; messages of any length go in pieces, where whoever sends may wait"
     );
     Error::new(ErrorKind::Limit, what)
 }
