@@ -16,11 +16,9 @@ mod managers;
 mod support;
 mod tasks;
 
-use std::path::PathBuf;
-
 use comparison::report::Report;
 use comparison::{calls, growth, latency, sizes, tables, weight};
-use support::{is_asked_for, is_wanted, pin, start};
+use support::{is_asked_for, is_wanted, pin, root, start};
 
 /// How often each contender is measured.
 const ROUNDS: usize = 50;
@@ -97,9 +95,8 @@ fn command() -> String {
 }
 
 fn finish(report: &Report) {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let place = if is_asked_for("--save") { "benches/results" } else { "target/compare" };
-    let folder = root.join(place);
+    let folder = root().join(place);
     report.save(&folder).expect("a folder to write into");
     println!("\nWritten, with pictures: {}", folder.join("compare.md").display());
 }

@@ -13,11 +13,10 @@ use crate::support::Contender;
 const LEAVE: &CStr = c"--leave";
 
 /// Starts processes of Python's, so many as a line says.
-pub(crate) const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/births/process.py");
+pub(crate) const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/births/process.py");
 
 /// Starts one that waits.
-pub(crate) const PYTHON_CHILD: &str =
-    concat!(env!("CARGO_MANIFEST_DIR"), "/benches/births/child.py");
+pub(crate) const PYTHON_CHILD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/births/child.py");
 
 /// What `main` begins with: ends this process if it was started to end, and runs procspawn's.
 pub(crate) fn init() {

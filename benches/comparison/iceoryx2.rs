@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::support::is_quick;
 use crate::support::peer::cpus;
+use crate::support::{is_quick, root};
 
 const MANIFEST: &str = "benches/rivals/iceoryx2/Cargo.toml";
 
@@ -26,8 +26,7 @@ pub(crate) fn program() -> &'static Option<PathBuf> {
 
 /// Builds it, which takes a minute the first time: too long for a quick run.
 fn built() -> Option<PathBuf> {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let target = root.join("target/rivals");
+    let target = root().join("target/rivals");
     let program = target.join("release/iceoryx2-rival");
     if is_quick() {
         if program.exists() {
@@ -38,7 +37,7 @@ fn built() -> Option<PathBuf> {
     }
     let status = Command::new("cargo")
         .args(["build", "--release", "--quiet", "--locked", "--manifest-path"])
-        .arg(root.join(MANIFEST))
+        .arg(root().join(MANIFEST))
         .arg("--target-dir")
         .arg(target)
         .status();

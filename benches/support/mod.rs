@@ -16,6 +16,7 @@ pub(crate) mod python;
 mod table;
 
 use std::hint::black_box;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use machine::Machine;
@@ -76,6 +77,11 @@ pub(crate) fn copies(name: &str, size: usize, copies: usize) -> Contender {
 pub(crate) fn start(name: &str, rounds: usize) -> usize {
     println!("## {name}\n\n{}.", Machine::this());
     if is_quick() { rounds.div_ceil(QUICK) } else { rounds }
+}
+
+/// The folder of the repository.
+pub(crate) fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
 /// Whether to measure a part of it all.
