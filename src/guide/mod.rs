@@ -7,7 +7,7 @@
 //! | [messages] | whoever sends: types, bytes, codecs, handles, long messages |
 //! | [death] | whoever must go on when somebody dies: what is heard, and what to do |
 //! | [testing] | whoever tests code that starts processes |
-//! | [debugging] | whoever has a program that is stuck |
+//! | [debugging] | whoever has a program that is stuck, or that does not compile |
 //! | [limits] | whoever must know how far it goes |
 //! | [security] | whoever must know who is trusted with what |
 //! | [from_python] | whoever knows Python's `multiprocessing`: the same programs side by side |

@@ -83,6 +83,7 @@ impl<C> ListenerBuilder<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[doc(alias = "authkey")]
+    #[doc(alias = "auth_key")]
     pub fn key(mut self, key: AuthKey) -> Self {
         self.rules.key = Some(key);
         self

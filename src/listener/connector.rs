@@ -175,6 +175,7 @@ impl<C> Connector<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[doc(alias = "authkey")]
+    #[doc(alias = "auth_key")]
     pub fn key(mut self, key: AuthKey) -> Self {
         self.key = Some(key);
         self

@@ -86,7 +86,8 @@ pub struct QueueInfo {
 pub struct HandleInfo {
     /// Which participant of the segment has it.
     pub participant: u32,
-    /// The process id of the participant, as it sees itself; 0 for a message on its way.
+    /// The process id of the participant, as it sees itself. 0 if that is no process: of a handle
+    /// in a message on its way, of the one that a named queue's name has, and of an orphan.
     pub pid: u32,
     /// Whether it can send.
     pub sends: bool,

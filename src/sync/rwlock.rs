@@ -265,6 +265,10 @@ impl RwLock {
     /// Takes the lock for writing, waiting as long as others have it, and keeping new readers out
     /// meanwhile.
     ///
+    /// A thread that reads must drop its guard first: it would wait for itself, for ever. That is
+    /// not noticed, as readers are counted by process; [`write_timeout`](Self::write_timeout) says
+    /// that somebody had the lock.
+    ///
     /// # Examples
     /// Whoever comes after a writer that died is told so, and has the lock:
     /// ```

@@ -14,7 +14,7 @@ use crate::sys::clock::Deadline;
 
 use super::{Source, patience, plus};
 
-/// Results in the order of the inputs; made by [`Pool::imap`].
+/// Results in the order of the inputs; made by [`Pool::imap`](crate::Pool::imap).
 ///
 /// Dropped, it cancels what nobody will ask for.
 ///

@@ -15,7 +15,7 @@ use crate::sys::clock::Deadline;
 
 use super::{Source, patience, plus};
 
-/// Results as they are ready; made by [`Pool::imap_unordered`].
+/// Results as they are ready; made by [`Pool::imap_unordered`](crate::Pool::imap_unordered).
 ///
 /// Dropped, it cancels what nobody will ask for.
 ///
