@@ -81,7 +81,7 @@ pub(crate) fn start(name: &str, rounds: usize) -> usize {
 
 /// The folder of the repository.
 pub(crate) fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in it")
 }
 
 /// Whether to measure a part of it all.
