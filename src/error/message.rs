@@ -3,7 +3,8 @@
 
 use std::fmt;
 
-use super::{Error, ErrorKind};
+use super::Error;
+use super::cause::{Cause, Way};
 
 /// A message that was not sent, and why. It is still there: [`into_inner`](Self::into_inner).
 ///
@@ -39,44 +40,6 @@ pub struct SendError<T> {
 pub struct RecvError {
     cause: Cause,
     way: Way,
-}
-
-/// What a message was to pass through.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Way {
-    Pipe,
-    Queue,
-}
-
-/// Why a message did not pass.
-pub(crate) enum Cause {
-    /// The other end is gone.
-    Disconnected { died: bool },
-    /// Nothing could be done without waiting.
-    WouldBlock,
-    /// The time-out passed.
-    TimedOut,
-    /// Something else.
-    Failed(Error),
-}
-
-impl From<Error> for Cause {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
-    }
-}
-
-impl Cause {
-    /// The error of this cause, which describes it in these words.
-    fn into_error(self, message: String) -> Error {
-        let kind = match self {
-            Self::Disconnected { .. } => ErrorKind::Disconnected,
-            Self::WouldBlock => ErrorKind::WouldBlock,
-            Self::TimedOut => ErrorKind::Timeout,
-            Self::Failed(error) => return error,
-        };
-        Error::new(kind, message)
-    }
 }
 
 /// For `?` in functions that return a [`Result`](crate::Result) of this crate. The message that was
@@ -374,6 +337,7 @@ impl std::error::Error for RecvError {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ErrorKind;
     use super::*;
 
     #[test]

@@ -1,6 +1,7 @@
 //! The one error of everything that is not a hot path.
 
 mod barrier;
+mod cause;
 mod lock;
 mod message;
 mod travel;
@@ -11,8 +12,8 @@ use std::io;
 use serde::{Deserialize, Serialize};
 
 pub use barrier::BarrierError;
+pub(crate) use cause::{Cause, Way};
 pub use lock::LockError;
-pub(crate) use message::{Cause, Way};
 pub use message::{RecvError, SendError};
 
 /// The result of the operations that set things up or take them down.

@@ -1,113 +1,18 @@
 //! How a pool is to be made.
 
 use std::num::NonZeroU64;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::process::entry::Entry;
 use crate::process::{StartMethod, available_parallelism};
-use crate::transfer::codec::{CodecError, Serde};
 
 use super::entry;
-use super::error::TaskError;
-use super::shared::lock;
-use super::work::{End, Kill, Work};
+use super::plan::{Init, Plan};
 use super::{Pool, WORKERS_MAX};
-
-/// What a pool is like. Does not change.
-pub(super) struct Plan {
-    pub(super) workers: usize,
-    pub(super) initializer: Option<Arc<dyn Initializer>>,
-    pub(super) tasks_per_worker: Option<NonZeroU64>,
-    pub(super) memory_per_worker: Option<u64>,
-    pub(super) method: StartMethod,
-    pub(super) is_pinned: bool,
-    pub(super) name: String,
-    /// So many deaths of workers in so long a time, and the pool gives up.
-    pub(super) intensity: (usize, Duration),
-    pub(super) is_lazy: bool,
-    pub(super) limit: Option<Duration>,
-    pub(super) initializer_limit: Option<Duration>,
-    pub(super) retries: usize,
-    pub(super) queue_bound: usize,
-    pub(super) in_process: bool,
-    pub(super) ctrl_c: bool,
-}
-
-/// The first order of a worker, and what came of it, to be asked when it is over.
-pub(super) type Initial = (Arc<dyn Work>, Box<dyn FnOnce() -> Result<(), TaskError>>);
-
-/// Makes the first order of each worker.
-pub(super) trait Initializer: Send + Sync {
-    fn work(&self) -> Initial;
-}
-
-struct Init<A> {
-    entry: Entry,
-    arguments: Arc<A>,
-}
-
-struct InitWork<A> {
-    entry: Entry,
-    arguments: Arc<A>,
-    outcome: Mutex<Option<End>>,
-}
-
-impl<A: Serialize + Send + Sync + 'static> Initializer for Init<A> {
-    fn work(&self) -> Initial {
-        let work = Arc::new(InitWork {
-            entry: self.entry,
-            arguments: Arc::clone(&self.arguments),
-            outcome: Mutex::new(None),
-        });
-        let ended = Arc::clone(&work);
-        let outcome = move || {
-            let end = lock(&ended.outcome).take();
-            match end {
-                Some(End::Returned) => Ok(()),
-                Some(End::Failed(error)) => Err(error),
-                None => Err(super::lost().into()),
-            }
-        };
-        (work, Box::new(outcome))
-    }
-}
-
-impl<A: Serialize + Send + Sync> Work for InitWork<A> {
-    fn entry(&self) -> Entry {
-        self.entry
-    }
-
-    fn encode(&self, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
-        Serde::serialize(&*self.arguments, bytes)
-    }
-
-    fn accept(&self, _bytes: &[u8]) -> Result<()> {
-        Ok(())
-    }
-
-    fn end(&self, end: End) {
-        *lock(&self.outcome) = Some(end);
-    }
-
-    fn is_cancelled(&self) -> bool {
-        false
-    }
-
-    fn is_with(&self, _killer: Option<Arc<dyn Kill>>) {}
-
-    fn is_spared(&self) -> bool {
-        false
-    }
-
-    fn is_retried(&self, _most: usize) -> bool {
-        false
-    }
-}
 
 /// How a pool is to be made; begun by [`Pool::builder`].
 ///
@@ -367,7 +272,7 @@ impl PoolBuilder {
 
     /// How often a task is given to another worker because the one that had it died: it was killed,
     /// or the function ended its process. 0 by default: the task fails at once with
-    /// [`TaskError::WorkerDied`], as it does after so many times.
+    /// [`TaskError::WorkerDied`](crate::TaskError::WorkerDied), as it does after so many times.
     ///
     /// **Such a task runs more than once**, the first times in part, so what it changes outside of
     /// itself must bear that. Of `map` it is the whole chunk that is done again. Tasks that panic,
@@ -435,9 +340,9 @@ impl PoolBuilder {
     }
 
     /// Has the first `SIGINT` (Ctrl-C) interrupt the pool instead of ending the program: whoever
-    /// waits for a task hears [`TaskError::Interrupted`], the workers are killed, and the
-    /// program goes on to its own end. The second one ends the program, as without this, unless
-    /// another such pool was made in between.
+    /// waits for a task hears [`Interrupted`](crate::TaskError::Interrupted), the workers are
+    /// killed, and the program goes on to its own end. The second one ends the program, as without
+    /// this, unless another such pool was made in between.
     ///
     /// While there is such a pool, a handler of the program's own for `SIGINT` is set aside; it
     /// comes back with the end of the last of them. One that the program sets meanwhile stays, and

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::builder::Plan;
 use super::error::TaskError;
 use super::minder::{Minder, STUCK, dead, died};
+use super::plan::Plan;
 use super::wire::{self, Order, not_sent};
 use super::work::{End, Work};
 

@@ -11,8 +11,8 @@ use crate::raw::Corrupt;
 use crate::raw::claim::Given;
 use crate::sys::task;
 
-use super::builder::Plan;
 use super::claim::Claim;
+use super::plan::Plan;
 use super::shared::Victim;
 use super::wire::{Order, Reply, Wire};
 use super::worker;

@@ -8,11 +8,11 @@ use crate::error::{Error, ErrorKind};
 use crate::sys::clock::Deadline;
 use crate::trace;
 
-use super::builder::Initial;
 use super::error::TaskError;
 use super::hand::Hand;
 use super::injector::Phase;
 use super::minder::{GLANCE, Heard, Minder, ended};
+use super::plan::Initial;
 use super::shared::lock;
 use super::wire;
 use super::work::{End, Work};

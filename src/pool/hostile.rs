@@ -11,8 +11,8 @@ use crate::raw::tape::Tape;
 use crate::transfer::codec::{Codec, CodecError, Serde};
 
 use super::entry;
+use super::outcome::Core;
 use super::shared::Identity;
-use super::task::Core;
 use super::wire::{self, Order, Reply, Wire};
 use super::work::Call;
 

@@ -9,8 +9,9 @@ use serde::de::DeserializeOwned;
 use crate::error::Result;
 
 use super::error::TaskError;
+use super::outcome::Core;
 use super::shared::lock;
-use super::task::{Core, Task};
+use super::task::Task;
 use super::work::{Cancel, Chunk, Sink};
 use super::{Pool, entry};
 

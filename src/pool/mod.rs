@@ -24,6 +24,8 @@ mod lending;
 mod line;
 mod map;
 mod minder;
+mod outcome;
+mod plan;
 mod share;
 mod shared;
 mod signal;
@@ -57,8 +59,8 @@ use crate::sys::clock::Deadline;
 use crate::transfer::codec::CodecError;
 
 use injector::Phase;
+use outcome::Core;
 use shared::{Shared, lock};
-use task::Core;
 use work::{Call, Work};
 
 /// How many workers a pool can have.

@@ -12,8 +12,9 @@ use crate::transfer::codec::{CodecError, Serde};
 
 use super::error::TaskError;
 use super::field::Field;
+use super::outcome::Core;
 use super::shared::lock;
-use super::task::{Core, Task};
+use super::task::Task;
 use super::work::{Cancel, End, Kill, Leash, Work};
 use super::{Pool, entry};
 

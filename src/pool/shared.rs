@@ -10,10 +10,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::process::family::Child;
 use crate::sys::{fork, task};
 
-use super::builder::Plan;
 use super::error::TaskError;
 use super::injector::{Injector, Phase};
 use super::lending::Beacon;
+use super::plan::Plan;
 use super::work::Kill;
 pub(super) use crate::shim::lock;
 

@@ -6,9 +6,9 @@ use std::thread;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::task as system;
 
-use super::builder::Plan;
 use super::error::TaskError;
 use super::minder::Minder;
+use super::plan::Plan;
 use super::shared::Shared;
 use super::{Pool, interrupt};
 
@@ -71,7 +71,7 @@ fn cpus() -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::builder::{Initial, Initializer};
+    use super::super::plan::{Initial, Initializer};
     use super::*;
 
     struct Panics;

@@ -3,25 +3,18 @@
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, Weak};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::error::{Error, ErrorKind};
-use crate::raw::event::Event;
 use crate::raw::wait_many::{Post, Watched};
 use crate::sys::clock::Deadline;
 
 use super::error::TaskError;
 use super::lending::{self, Beacon};
-use super::shared::{Identity, lock};
-use super::signal::{self, Signal};
-use super::work::{Cancel, quietly};
-
-/// What came of a task.
-pub(super) type Outcome<R> = Result<R, TaskError>;
-
-type Callback<R> = Box<dyn FnOnce(&Outcome<R>) + Send>;
+use super::outcome::{Core, Phase, State, call, taken};
+use super::shared::lock;
+use super::signal;
 
 /// The result of a task that may still be on its way.
 ///
@@ -49,133 +42,6 @@ pub struct Task<R> {
     core: Arc<Core<R>>,
 }
 
-/// What a task's owner and its pool have in common.
-pub(super) struct Core<R> {
-    state: Mutex<State<R>>,
-    changed: Signal,
-    /// Set when it is over, if it is watched.
-    end: Event,
-    cancel: Mutex<Option<Weak<dyn Cancel>>>,
-    /// Where whoever waits for it can do the pool's part.
-    beacon: Mutex<Option<Beacon>>,
-    pool: Identity,
-}
-
-struct State<R> {
-    phase: Phase<R>,
-    succeeded: bool,
-    callbacks: Vec<Callback<R>>,
-    waker: Option<Waker>,
-    /// Whether somebody waits for it among other things.
-    is_watched: bool,
-}
-
-enum Phase<R> {
-    /// The task is not over.
-    Open,
-    /// It is over, and callbacks look at the outcome.
-    Shown,
-    /// It is over.
-    Over(Outcome<R>),
-    /// It is over, and somebody has the outcome.
-    Taken,
-}
-
-impl<R> Core<R> {
-    /// A task of this pool.
-    pub(super) fn new(pool: Identity) -> Arc<Self> {
-        let state = State {
-            phase: Phase::Open,
-            succeeded: false,
-            callbacks: Vec::new(),
-            waker: None,
-            is_watched: false,
-        };
-        Arc::new(Self {
-            state: Mutex::new(state),
-            changed: Signal::new(),
-            end: Event::new(),
-            cancel: Mutex::new(None),
-            beacon: Mutex::new(None),
-            pool,
-        })
-    }
-
-    /// By whom the task can be cancelled.
-    pub(super) fn cancelled_by(&self, cancel: Weak<dyn Cancel>) {
-        *lock(&self.cancel) = Some(cancel);
-    }
-
-    /// The end of the task. Only the first one counts; whether this was it.
-    pub(super) fn settle(&self, outcome: Outcome<R>) -> bool {
-        self.settle_after(outcome, || {})
-    }
-
-    /// The end of a task that is cancelled. What `pull` stops is stopped before callbacks run,
-    /// which may take their time.
-    pub(super) fn cancel(&self, pull: impl FnOnce()) -> bool {
-        self.settle_after(Err(TaskError::Cancelled), pull)
-    }
-
-    fn settle_after(&self, outcome: Outcome<R>, act: impl FnOnce()) -> bool {
-        let mut state = lock(&self.state);
-        let is_first = matches!(state.phase, Phase::Open);
-        if is_first {
-            state.succeeded = outcome.is_ok();
-            state.phase = Phase::Shown;
-            drop(state);
-            act();
-            self.show(outcome);
-        }
-        is_first
-    }
-
-    /// Shows the outcome to the callbacks, outside of the lock, and then to those who wait.
-    fn show(&self, outcome: Outcome<R>) {
-        loop {
-            let mut state = lock(&self.state);
-            let callbacks = std::mem::take(&mut state.callbacks);
-            if callbacks.is_empty() {
-                state.phase = Phase::Over(outcome);
-                let (waker, is_watched) = (state.waker.take(), state.is_watched);
-                drop(state);
-                self.changed.notify_all();
-                if is_watched {
-                    self.end.set();
-                }
-                waker.into_iter().for_each(Waker::wake);
-                return;
-            }
-            drop(state);
-            let _serving = self.pool.serve();
-            callbacks.into_iter().for_each(|callback| call(callback, &outcome));
-        }
-    }
-}
-
-impl<R> State<R> {
-    fn is_over(&self) -> bool {
-        matches!(self.phase, Phase::Over(_) | Phase::Taken)
-    }
-
-    /// The outcome, if it is there; once.
-    fn take(&mut self) -> Option<Outcome<R>> {
-        match std::mem::replace(&mut self.phase, Phase::Taken) {
-            Phase::Over(outcome) => Some(outcome),
-            Phase::Taken => Some(Err(taken())),
-            other => {
-                self.phase = other;
-                None
-            }
-        }
-    }
-}
-
-/// A callback's panic is its own affair.
-fn call<R>(callback: Callback<R>, outcome: &Outcome<R>) {
-    quietly(|| callback(outcome));
-}
-
 impl<R> Task<R> {
     pub(super) fn new(core: Arc<Core<R>>) -> Self {
         Self { core }
@@ -192,10 +58,10 @@ impl<R> Task<R> {
     ///
     /// # Errors
     /// - A [`TaskError`] if the function did not return, or its result did not arrive.
-    /// - [`Misuse`](ErrorKind::Misuse) in a callback of a task of the same pool, see
+    /// - [`Misuse`](crate::ErrorKind::Misuse) in a callback of a task of the same pool, see
     ///   [`on_done`](Self::on_done), if this one is not over.
-    /// - [`Forked`](ErrorKind::Forked) in a process that was forked from that of the pool, if the
-    ///   task was not over then.
+    /// - [`Forked`](crate::ErrorKind::Forked) in a process that was forked from that of the pool,
+    ///   if the task was not over then.
     #[doc(alias = "result")]
     pub fn get(self) -> Result<R, TaskError> {
         self.reclaim();
@@ -433,11 +299,6 @@ impl<R> Watched for Task<R> {
     fn suspect(&mut self) {
         // The pool minds its workers.
     }
-}
-
-#[cold]
-fn taken() -> TaskError {
-    Error::new(ErrorKind::Misuse, "the result of a task was taken already").into()
 }
 
 impl<R> fmt::Debug for Task<R> {

@@ -91,7 +91,7 @@ impl<R> AsCompleted<R> {
         timeout: Duration,
     ) -> Result<Option<<Self as Iterator>::Item>, TaskError> {
         let next = self.next_until(Deadline::after(timeout));
-        next.map_err(|Late| TaskError::TimedOut { limit: timeout })
+        next.map_err(|late| late.after(timeout))
     }
 
     fn next_until(&mut self, deadline: Deadline) -> Result<Option<<Self as Iterator>::Item>, Late> {
@@ -114,6 +114,12 @@ impl<R> AsCompleted<R> {
 /// Nothing ended until the deadline.
 #[derive(Debug)]
 pub(super) struct Late;
+
+impl Late {
+    pub(super) fn after(self, limit: Duration) -> TaskError {
+        TaskError::TimedOut { limit }
+    }
+}
 
 /// Waits until some task says that it has ended: its number; or that of `task`, `number`, if it is
 /// waited for in vain.

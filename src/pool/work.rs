@@ -14,8 +14,8 @@ use crate::process::{ExitStatus, Panic};
 use crate::transfer::codec::{CodecError, Serde};
 
 use super::error::TaskError;
+use super::outcome::Core;
 use super::shared::lock;
-use super::task::Core;
 
 /// How an order ended.
 #[derive(Debug)]

@@ -1,105 +1,17 @@
 //! How a process is to be started.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Process;
-use super::client::{self, Baseline, Newborn, start_error};
 use super::entry::Entry;
-use super::family::{Family, family};
-use super::job::{self, Environment, Job};
-use super::seal;
-use crate::error::{Context, Error, ErrorKind, Result};
-use crate::sys::clock::Deadline;
-use crate::sys::{letter, task};
-use crate::trace;
-use crate::transfer::{self, Parcel};
-
-/// How child processes are made.
-///
-/// # Examples
-///
-/// ```
-/// use multiproc::{Process, StartMethod};
-///
-/// for method in [StartMethod::ForkServer, StartMethod::Spawn] {
-///     let child = Process::builder().start_method(method).spawn(u32::count_ones, 7)?;
-///     assert_eq!(child.join().unwrap(), 3);
-/// }
-/// # Ok::<(), multiproc::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum StartMethod {
-    /// By a process that was started from the program's own file at the first use, does nothing
-    /// else, and copies itself. Fast, whatever the size of this process. Resource limits, priority,
-    /// capabilities and namespaces of the children are those at the time of the first use; a later
-    /// change of user or group ids is noticed. Python's `forkserver`.
-    #[default]
-    ForkServer,
-    /// By executing the program's own file anew for each child. Slower; each child has an address
-    /// space laid out anew, and everything that a new process has from its parent it has from now.
-    Spawn,
-}
-
-#[cfg(feature = "tracing")]
-impl StartMethod {
-    fn name(self) -> &'static str {
-        match self {
-            Self::ForkServer => "fork server",
-            Self::Spawn => "exec",
-        }
-    }
-}
-
-/// What a child process has as its standard input, output or error.
-///
-/// # Examples
-///
-/// ```
-/// use multiproc::{Process, Stdio};
-///
-/// fn report(line: String) {
-///     println!("{line}");
-/// }
-///
-/// let (mut ours, theirs) = std::io::pipe()?;
-/// let builder = Process::builder().stdout(std::os::fd::OwnedFd::from(theirs)).stderr(Stdio::Null);
-/// let child = builder.spawn(report, "all is well".to_owned())?;
-/// assert_eq!(std::io::read_to_string(&mut ours)?, "all is well\n");
-/// child.join()?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Stdio {
-    /// What this process has there when the child is started.
-    Inherit,
-    /// `/dev/null`.
-    Null,
-    /// This file.
-    Fd(OwnedFd),
-}
-
-impl From<OwnedFd> for Stdio {
-    fn from(fd: OwnedFd) -> Self {
-        Self::Fd(fd)
-    }
-}
-
-impl From<File> for Stdio {
-    fn from(file: File) -> Self {
-        Self::Fd(file.into())
-    }
-}
+use super::options::{StartMethod, Stdio};
+use crate::error::Result;
+use crate::transfer;
 
 /// How a process is to be started; made by [`Process::builder`].
 ///
@@ -125,19 +37,19 @@ impl From<File> for Stdio {
 #[derive(Debug)]
 #[must_use = "nothing is started before `spawn`"]
 pub struct Builder {
-    name: Option<String>,
-    lifetime: Lifetime,
-    at_drop: AtDrop,
-    method: StartMethod,
-    stdio: [Stdio; 3],
-    directory: Option<PathBuf>,
-    umask: Option<u32>,
-    clears_environment: bool,
-    environment: BTreeMap<OsString, Option<OsString>>,
+    pub(super) name: Option<String>,
+    pub(super) lifetime: Lifetime,
+    pub(super) at_drop: AtDrop,
+    pub(super) method: StartMethod,
+    pub(super) stdio: [Stdio; 3],
+    pub(super) directory: Option<PathBuf>,
+    pub(super) umask: Option<u32>,
+    pub(super) clears_environment: bool,
+    pub(super) environment: BTreeMap<OsString, Option<OsString>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lifetime {
+pub(super) enum Lifetime {
     DiesWithParent,
     Own,
 }
@@ -418,142 +330,5 @@ impl Builder {
         let started = self.start(entry, &parcel)?;
         parcel.commit();
         Ok(started.into())
-    }
-
-    fn start(self, entry: Entry, parcel: &Parcel) -> Result<super::Started> {
-        trace::begin!(start);
-        self.check_environment()?;
-        let family = family();
-        let identity = family.next_identity();
-        let name = self.name.clone().unwrap_or_else(|| format!("Process-{identity}"));
-        let directory = match &self.directory {
-            None => None,
-            Some(path) => {
-                Some(task::open_directory(path).context(|| format!("enter {}", path.display()))?)
-            }
-        };
-        // Looked at once: the next file that this process opens may get the number of a closed one.
-        let stdio: [_; 3] = std::array::from_fn(|number| self.stdio[number].given(number as i32));
-        let given = stdio.map(|fd| fd.is_some());
-        let prepare =
-            |baseline: &Baseline| self.job(family, entry, &name, &identity, baseline, given);
-        let Newborn { born, socket, prepared } = match self.method {
-            StartMethod::ForkServer => client::from_server(family, prepare)?,
-            StartMethod::Spawn => client::from_exec(family, prepare)?,
-        };
-        let sent = prepared.and_then(|job| {
-            let mut fds: Vec<BorrowedFd<'_>> = Vec::with_capacity(8);
-            fds.extend(stdio.into_iter().flatten());
-            fds.extend(directory.as_ref().map(AsFd::as_fd));
-            fds.extend(parcel.fds());
-            letter::send_joined(socket.as_fd(), [&job, parcel.bytes()], &fds, Deadline::NEVER)
-        });
-        // Only now, so that the child is at work meanwhile.
-        let child = family.adopt(born, name.clone(), self.lifetime == Lifetime::DiesWithParent)?;
-        if let Err(cause) = sent {
-            // It has nothing to do; the monitor buries it.
-            let _ = child.signal(libc::SIGKILL);
-            return Err(start_error("send a process its job", cause));
-        }
-        child.show();
-        trace::note!(
-            DEBUG,
-            Started {
-                pid: child.pid,
-                name: child.name.clone(),
-                method: self.method.name(),
-                took: start.elapsed(),
-            }
-        );
-        Ok(super::Started { child, socket, at_drop: self.at_drop })
-    }
-
-    /// The letter that tells the child everything, but for the arguments.
-    fn job(
-        &self,
-        family: &Family,
-        entry: Entry,
-        name: &str,
-        identity: &str,
-        baseline: &Baseline,
-        stdio: [bool; 3],
-    ) -> std::io::Result<Vec<u8>> {
-        let affinity = task::affinity()?;
-        job::encode(&Job {
-            entry,
-            secret: seal::secret()?,
-            name: Cow::Borrowed(name),
-            identity: Cow::Borrowed(identity),
-            parent_name: Cow::Borrowed(&family.me.name),
-            parent: std::process::id(),
-            is_daemon: self.lifetime == Lifetime::DiesWithParent,
-            stdio,
-            has_directory: self.directory.is_some(),
-            umask: self.umask,
-            signal_mask: task::signal_mask()?,
-            affinity: if affinity == baseline.affinity { Vec::new() } else { affinity },
-            environment: self.environment(baseline),
-        })
-    }
-
-    /// Looks at what the child would otherwise abort of, before it could tell anybody.
-    fn check_environment(&self) -> Result<()> {
-        let values =
-            self.environment.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
-        for (name, value) in values {
-            let what = if !is_name(name) {
-                format!("set the environment variable {name:?}: no variable has such a name")
-            } else if value.as_bytes().contains(&0) {
-                format!("set the environment variable {name:?}: a NUL in its value")
-            } else {
-                continue;
-            };
-            return Err(Error::new(ErrorKind::Misuse, what));
-        }
-        Ok(())
-    }
-
-    /// What the child must change in the environment that it is born with.
-    fn environment(&self, baseline: &Baseline) -> Environment<'static> {
-        let now: Vec<_> = std::env::vars_os().collect();
-        let is_untouched = !self.clears_environment && self.environment.is_empty();
-        if is_untouched && now == baseline.environment {
-            return Environment::default();
-        }
-        let inherited = if self.clears_environment { Vec::new() } else { now };
-        let mut wanted: BTreeMap<OsString, OsString> = inherited.into_iter().collect();
-        for (key, value) in &self.environment {
-            match value {
-                Some(value) => wanted.insert(key.clone(), value.clone()),
-                None => wanted.remove(key),
-            };
-        }
-        let born: BTreeMap<_, _> = baseline.environment.iter().map(|(k, v)| (k, v)).collect();
-        let bytes = |text: &OsStr| Cow::Owned(text.as_bytes().to_vec());
-        let gone = born.keys().filter(|key| is_name(key) && !wanted.contains_key(**key));
-        Environment {
-            remove: gone.map(|key| bytes(key.as_os_str())).collect(),
-            set: wanted
-                .iter()
-                .filter(|(key, value)| is_name(key) && born.get(key) != Some(value))
-                .map(|(key, value)| (bytes(key), Cow::Owned(value.clone().into_vec())))
-                .collect(),
-        }
-    }
-}
-
-/// Whether a variable of this name can be set and removed. Others can be inherited all the same.
-fn is_name(name: &OsStr) -> bool {
-    !name.is_empty() && !name.as_bytes().iter().any(|byte| matches!(byte, b'=' | 0))
-}
-
-impl Stdio {
-    /// The fd that is sent for `number`; without one the child has `/dev/null` there.
-    fn given(&self, number: i32) -> Option<BorrowedFd<'_>> {
-        match self {
-            Self::Inherit => task::standard(number),
-            Self::Null => None,
-            Self::Fd(fd) => Some(fd.as_fd()),
-        }
     }
 }

@@ -13,6 +13,7 @@ mod builder;
 pub(crate) mod child;
 mod client;
 mod current;
+mod ending;
 pub(crate) mod entry;
 mod exit;
 pub(crate) mod family;
@@ -22,10 +23,12 @@ mod hook;
 pub(crate) mod hostile;
 mod job;
 mod monitor;
+mod options;
 pub(crate) mod remote;
 pub(crate) mod report;
 pub(crate) mod seal;
 mod server;
+mod starting;
 mod wait;
 
 use std::fmt;
@@ -37,12 +40,14 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use builder::{Builder, StartMethod, Stdio};
+pub use builder::Builder;
 pub use current::{
     ChildInfo, Current, Parent, active_children, available_parallelism, current, parent,
 };
-pub use exit::{ExitStatus, JoinError, Panic};
+pub use ending::JoinError;
+pub use exit::{ExitStatus, Panic};
 pub use hook::init;
+pub use options::{StartMethod, Stdio};
 
 use crate::error::{Context, Result};
 use crate::sys::clock::Deadline;

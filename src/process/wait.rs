@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use super::Process;
-use super::exit::{ExitStatus, JoinError, Panic};
+use super::ending::JoinError;
+use super::exit::{ExitStatus, Panic};
 use super::family::{Child, family};
 use super::job::{self, Report};
 use crate::error::{Context, Error, ErrorKind, Result};

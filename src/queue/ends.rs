@@ -1,6 +1,10 @@
 //! What a handle may do: both ends, or one of them.
 
+use crate::error::Result;
 use crate::raw::swap::handle::Ends;
+
+use super::port::Port;
+use super::queue::{Queue, Receiver, Sender};
 
 /// The ends of this type of handle.
 pub(super) fn ends_of<E: End>() -> Ends {
@@ -131,3 +135,51 @@ impl CanSend for Both {}
 impl CanSend for Sending {}
 impl CanReceive for Both {}
 impl CanReceive for Receiving {}
+
+impl<T, C, E: CanSend> Queue<T, C, E> {
+    /// A sending end of the same queue.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let mut queue = Queue::bounded(10)?;
+    /// let mut sender = queue.sender()?;
+    /// sender.send(7)?;
+    /// assert_eq!(queue.recv()?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`try_clone`](Self::try_clone).
+    pub fn sender(&self) -> Result<Sender<T, C>> {
+        let core = self.seen()?.core.another(ends_of::<Sending>())?;
+        Ok(Queue::new(Port::new(core)?))
+    }
+}
+
+impl<T, C, E: CanReceive> Queue<T, C, E> {
+    /// A receiving end of the same queue.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use multiproc::Queue;
+    ///
+    /// let mut queue = Queue::bounded(10)?;
+    /// let mut receiver = queue.receiver()?;
+    /// queue.send(7)?;
+    /// // It ends when nobody can send any more.
+    /// drop(queue);
+    /// assert_eq!(receiver.iter().collect::<Vec<_>>(), [7]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`try_clone`](Self::try_clone).
+    pub fn receiver(&self) -> Result<Receiver<T, C>> {
+        let core = self.seen()?.core.another(ends_of::<Receiving>())?;
+        Ok(Queue::new(Port::new(core)?))
+    }
+}

@@ -3,7 +3,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `queue` | the public face: typed messages, waiting, ends |
-//! | `builder` | what can be chosen about a queue |
+//! | `builder`, `planning` | what can be chosen about a queue, and what comes of it |
 //! | `ends` | both ends, or one of them, as types |
 //! | `core` | one handle, whatever the messages: where it is, whose, when it is over |
 //! | `waiting` | how it waits, wakes others, and finds out who is gone |
@@ -12,7 +12,8 @@
 //! | `track` | the ring: swap rings, or a wide one |
 //! | `sending`, `receiving` | the way in, the way out |
 //! | `bytes` | messages as bytes, copied |
-//! | `guard` | messages built and read in place |
+//! | `messages` | messages as values: sent, received, gone through |
+//! | `slot`, `guard` | messages built in place, and read there |
 //! | `body` | payload where it lies |
 //! | `spill` | messages too long for their block |
 //! | `tasks` | being done with messages, and waiting for it |
@@ -29,12 +30,15 @@ mod ends;
 mod guard;
 mod handing;
 mod info;
+mod messages;
 mod named;
+mod planning;
 mod port;
 #[allow(clippy::module_inception, reason = "the public face of the room of queues")]
 mod queue;
 mod receiving;
 mod sending;
+mod slot;
 mod spill;
 mod tasks;
 mod track;
@@ -48,7 +52,9 @@ mod hostile;
 pub use builder::QueueBuilder;
 pub(crate) use core::CLOSED;
 pub use ends::{Both, CanReceive, CanSend, End, Receiving, Sending};
-pub use guard::{QueueSlot, Received};
+pub use guard::Received;
 pub use info::{HandleInfo, QueueInfo, QueueStats};
 pub(crate) use info::{handles_of, stats_of};
-pub use queue::{Queue, QueueIter, Receiver, Sender};
+pub use messages::QueueIter;
+pub use queue::{Queue, Receiver, Sender};
+pub use slot::QueueSlot;

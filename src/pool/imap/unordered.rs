@@ -91,7 +91,7 @@ where
         timeout: Duration,
     ) -> Result<Option<<Self as Iterator>::Item>, TaskError> {
         let next = self.next_until(Deadline::after(timeout));
-        next.map_err(|Late| TaskError::TimedOut { limit: timeout })
+        next.map_err(|late| late.after(timeout))
     }
 
     fn next_until(&mut self, deadline: Deadline) -> Result<Option<<Self as Iterator>::Item>, Late> {
